@@ -1,0 +1,75 @@
+# Vipersight: video-understanding experiments as one DAG, from videos to a leaderboard.
+#
+#   snakemake -c2                                          the embedded demo study (config/config.yaml)
+#   snakemake -c2 --configfile config/studies/NAME.yaml    another study
+#   snakemake -n                                           what would run; add a file name to ask for that file only
+#
+# The stages are included below in the order in which a frame travels. rules/common.smk holds what they share.
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+include: "rules/common.smk"
+include: "rules/resources.smk"
+
+
+report: "rules/report/workflow.rst"
+
+
+# The default target stands here and before any other rule: in an included file plain `snakemake` would not find it.
+rule all:
+    input:
+        targets("leaderboards"),
+        targets("figures"),
+        targets("exports"),
+
+
+include: "rules/download.smk"
+include: "rules/weights.smk"
+include: "rules/detect.smk"
+include: "rules/track.smk"
+include: "rules/shard.smk"
+include: "rules/subsample.smk"
+include: "rules/train.smk"
+include: "rules/predict.smk"
+include: "rules/export.smk"
+include: "rules/evaluate.smk"
+include: "rules/leaderboard.smk"
+include: "rules/report.smk"
+
+
+# Named targets, to stop half way: snakemake -c2 data
+rule data:
+    input:
+        targets("videos"),
+        targets("tracks"),
+        targets("shards"),
+
+
+rule models:
+    input:
+        targets("models"),
+
+
+rule leaderboards:
+    input:
+        targets("leaderboards"),
+
+
+onstart:
+    begin_run()
+
+
+onsuccess:
+    print(f"\nStudy {STUDY.study} is complete.", *(f"  {path}" for path in board_pages()), sep="\n", file=sys.stderr)
+
+
+onerror:
+    print(
+        "\nThe run stopped. Logs: results/logs/, one per output under the same path; the failed ones are named above.",
+        "Hint: the same command goes on from here; after a killed run add --unlock once.",
+        sep="\n",
+        file=sys.stderr,
+    )

@@ -1,0 +1,1 @@
+"""Vipersight's library behind the programs: data, perception, models, losses, metrics, training, reporting."""

@@ -1,0 +1,214 @@
+"""`datasets:` — where videos and their truth come from, which classes and splits are used. Not here: reading them.
+
+One settings class per format (their readers: lib/data/sources/<format>.py); the synthetic world's own settings are in
+lib/config/world.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lib.config.base import Name, Section, shown
+from lib.config.world import WorldSource
+
+
+class FileEntry(Section):
+    """One file to fetch: where it goes below the dataset's raw folder, from where, and what it must be."""
+
+    path: str = Field(description="Place below the dataset's raw folder, with `/`; no `..`.")
+    url: str = Field(description="http(s) address. The folder named by VIPERSIGHT_MIRROR is looked into first.")
+    sha256: str = Field(description="Expected sha256, 64 lower-case hexadecimal digits.")
+    bytes: int | None = Field(None, ge=0, description="Expected size in bytes; a longer download is stopped at once.")
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        pure = PurePosixPath(path)
+        if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path:
+            raise ValueError(f"path must stay below the raw folder, without leading `/`, `..` or `\\`; got {path!r}")
+        return path
+
+    @field_validator("url")
+    @classmethod
+    def _web(cls, url: str) -> str:
+        if not re.match(r"https?://[^/]", url):
+            raise ValueError(f"url must start with https:// or http://, got {url!r}")
+        return url
+
+    @field_validator("sha256")
+    @classmethod
+    def _digits(cls, text: str) -> str:
+        if not re.fullmatch(r"[0-9a-f]{64}", text):
+            raise ValueError(f"sha256 must be 64 lower-case hexadecimal digits, got {text!r}")
+        return text
+
+
+class _Files(Section):
+    """Where the files of a source are: a local folder (`root`) or a table of downloads (`files`), exactly one of both."""
+
+    root: str | None = Field(
+        None,
+        description="Local folder, referenced and not copied; relative to the working directory; $VARIABLES are filled in.",
+    )
+    files: str | list[FileEntry] | None = Field(
+        None,
+        description="Downloads: a csv table with columns path,url,sha256,bytes (relative to config/), or a list of them.",
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> _Files:
+        if (self.root is None) == (self.files is None):
+            stated = "both" if self.root is not None else "neither"
+            raise ValueError(f"state exactly one of `root` (a local folder) and `files` (downloads); stated: {stated}")
+        return self
+
+
+class CocoSource(_Files):
+    """COCO JSON (images with boxes, polygons or RLE masks) and CocoVID (`videos`, frame index, track ids)."""
+
+    format: Literal["coco"]
+    annotations: dict[Name, str] = Field(min_length=1, description="Split -> annotation JSON, relative to the root.")
+    images: dict[Name, str] | str = Field(
+        "", description="Folder that `file_name` of images is relative to: one for all, or split -> folder."
+    )
+    videos: dict[Name, str] | str = Field(
+        "", description="Folder that `file_name` of `videos` is relative to: one for all, or split -> folder."
+    )
+    fps: float = Field(25.0, gt=0, description="Frames/s of frame folders whose `videos` entry states no `fps`.")
+
+    @model_validator(mode="after")
+    def _folders_of_all(self) -> CocoSource:
+        for key in ("images", "videos"):
+            folders = getattr(self, key)
+            if isinstance(folders, dict) and set(folders) != set(self.annotations):
+                raise ValueError(
+                    f"{key}: must name the splits of `annotations` {sorted(self.annotations)}, got {sorted(folders)}"
+                )
+        return self
+
+
+class YoloSource(_Files):
+    """YOLO: a data.yaml with `names` and image folders per split; labels in the sibling `labels` folders."""
+
+    format: Literal["yolo"]
+    data: str = Field("data.yaml", description="The data.yaml, relative to the root.")
+
+
+class VocSource(_Files):
+    """Pascal VOC: one XML per image, lists of names per split."""
+
+    format: Literal["voc"]
+    annotations: str = Field("Annotations", description="Folder of the XML files, relative to the root.")
+    images: str = Field("JPEGImages", description="Folder of the images, relative to the root.")
+    imagesets: str = Field("ImageSets", description="Folder that holds Main/<split>.txt, relative to the root.")
+    sets: list[Name] = Field(
+        ["train", "val", "test"], min_length=1, description="Lists read as splits; absent ones are none."
+    )
+
+
+class MotSource(_Files):
+    """MOTChallenge: per sequence a folder with seqinfo.ini, gt/gt.txt, det/det.txt and, if present, the frames in img1/."""
+
+    format: Literal["mot"]
+    sequences: dict[str, str] = Field(min_length=1, description="Sequence name -> its folder, relative to the root.")
+    detections: dict[str, str] = Field(
+        {}, description="Sequence name -> file of given detections, where it is not det/det.txt of the sequence."
+    )
+    split: Name = Field("test", description="Split of all sequences, unless the dataset draws its own `splits`.")
+    fps: float = Field(25.0, gt=0, description="Frames/s of sequences whose seqinfo.ini states no frameRate.")
+
+    @model_validator(mode="after")
+    def _known_sequences(self) -> MotSource:
+        unknown = sorted(set(self.detections) - set(self.sequences))
+        if unknown:
+            raise ValueError(f"detections: {unknown[0]!r} is not among the sequences {sorted(self.sequences)}")
+        return self
+
+
+class FolderSource(_Files):
+    """Videos and images found by glob patterns, without any truth."""
+
+    format: Literal["folder"]
+    patterns: list[str] = Field(
+        ["**/*"], min_length=1, description="Glob patterns below the root; other suffixes are skipped."
+    )
+    split: Name = Field("test", description="Split of all files, unless the dataset draws its own `splits`.")
+
+    @field_validator("patterns")
+    @classmethod
+    def _inside(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            if not pattern or PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
+                raise ValueError(f"patterns must stay below the root, without leading `/` or `..`; got {pattern!r}")
+        return patterns
+
+
+AnySource = Annotated[
+    CocoSource | YoloSource | VocSource | MotSource | FolderSource | WorldSource, Field(discriminator="format")
+]
+
+
+class Dataset(Section):
+    """One dataset: a source, the classes taken from it, and its splits by video."""
+
+    source: AnySource = Field(description="Format and place of the data.")
+    classes: list[str] | dict[str, list[str]] | None = Field(
+        None,
+        description="Classes in the order that models use: null = all of the source; a list = these; "
+        "new name -> list of source names = choose, rename and merge.",
+    )
+    splits: Literal["source"] | dict[Name, list[str] | float] = Field(
+        "source",
+        description="`source` = as the source states; split -> glob patterns on original names; or split -> fraction of the "
+        "videos, drawn by a hash of the original name. Videos in no split are left out and counted.",
+    )
+    split_seed: int = Field(0, ge=0, description="With fractions: another seed draws another division.")
+    chunks: int = Field(
+        1, ge=1, description="Jobs that detection, tracking and features are cut into; more = more in parallel."
+    )
+    on_missing: Literal["fail", "skip"] = Field(
+        "fail", description="A file that is missing or broken: stop, or leave it out and count it in quality.csv."
+    )
+    stream: int | None = Field(
+        None, ge=0, description="Index of the video stream in files with several; null = the default one."
+    )
+    labelled: Literal["listed", "all"] = Field(
+        "listed",
+        description="Frames counted as looked at by an annotator: those that the source lists, or `all` of a video that has "
+        "any (so that the others are background).",
+    )
+    licence: str | None = shown(None, "Licence of the data, for people.")
+    description: str | None = shown(None, "What the data is, for people.")
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: list[str] | dict[str, list[str]] | None) -> list[str] | dict[str, list[str]] | None:
+        if classes is None:
+            return None
+        if not classes:
+            raise ValueError("classes must name at least one class; null means all of the source")
+        names = list(classes) if isinstance(classes, list) else [name for group in classes.values() for name in group]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"classes: {twice[0]!r} is stated twice; a source class can become one class only")
+        hollow = [name for name in classes if not name or (isinstance(classes, dict) and not classes[name])]
+        if hollow:
+            raise ValueError(f"classes: {hollow[0]!r} needs a name and at least one source class")
+        return classes
+
+    @field_validator("splits")
+    @classmethod
+    def _one_kind(cls, splits: str | dict[str, list[str] | float]) -> str | dict[str, list[str] | float]:
+        if isinstance(splits, str):
+            return splits
+        shares = [value for value in splits.values() if not isinstance(value, list)]
+        if not splits or (shares and len(shares) != len(splits)):
+            raise ValueError("splits must give every split glob patterns, or every split a fraction; not a mixture")
+        if any(not math.isfinite(share) or not 0 < share <= 1 for share in shares) or sum(shares) > 1 + 1e-9:
+            raise ValueError(f"splits: fractions must each exceed 0 and sum to at most 1, got {shares}")
+        return splits

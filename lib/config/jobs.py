@@ -1,0 +1,141 @@
+"""What each job is told: canonical JSON made from a rule's wildcards only, one method a stage.
+
+Snakemake compares these texts with the ones a result was made with, so they hold what changes results and nothing else:
+display fields are left out (base.identity), paths and inputs belong to the rule, resources to rules/resources.smk.
+`recipe` numbers belong to the costly stages: raise one when a code change alters its results (CHANGELOG says so).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from lib.config.base import ConfigError, canonical, identity
+from lib.config.study import Study
+
+RECIPES = {"download": 1, "detect": 1, "track": 1, "shard": 1, "train": 1, "predict": 1}
+
+
+class Wildcards(Protocol):
+    """Snakemake's wildcards, or any object with the same attributes."""
+
+    dataset: str
+    variant: str
+    detector: str
+    tracker: str
+    shardset: str
+    arm: str
+    weights: str
+    board: str
+    tta: str
+    seed: str
+    chunk: str
+
+
+class Jobs:
+    """Settings of every job of one study, as the rules' `params: settings=` takes them (functions of the wildcards)."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def _text(self, stage: str, values: dict[str, Any]) -> str:
+        recipe = {"recipe": RECIPES[stage]} if stage in RECIPES else {}
+        return canonical(recipe | values)
+
+    def _entry(self, table: str, name: str) -> dict[str, Any]:
+        return identity(self.study.find(table, name))
+
+    def download(self, wildcards: Wildcards) -> str:
+        values = self._entry("datasets", wildcards.dataset)
+        values.pop("chunks")  # how many jobs share the work does not change what is downloaded
+        return self._text("download", values)
+
+    def chunks(self, wildcards: Wildcards) -> int:
+        """Number of chunks of a dataset, refusing a chunk number beyond it."""
+        chunks = self.study.find("datasets", wildcards.dataset).chunks
+        if int(wildcards.chunk) >= chunks:
+            raise ConfigError(f"chunk={wildcards.chunk}: dataset {wildcards.dataset!r} has chunks 0 to {chunks - 1}.")
+        return chunks
+
+    def fetch_weights(self, wildcards: Wildcards) -> str:
+        return self._text("weights", self._entry("weights", wildcards.weights))
+
+    def detect(self, wildcards: Wildcards) -> str:
+        return self._text("detect", {"detector": self._entry("detectors", wildcards.detector)})
+
+    def track(self, wildcards: Wildcards) -> str:
+        stride = self.study.find("detectors", wildcards.detector).stride
+        return self._text("track", {"tracker": self._entry("trackers", wildcards.tracker), "stride": stride})
+
+    def shard(self, wildcards: Wildcards) -> str:
+        return self._text("shard", {"shardset": self._entry("shardsets", wildcards.shardset)})
+
+    def subsample(self, wildcards: Wildcards) -> str:
+        return self._text("subsample", {"arm": self._entry("arms", wildcards.arm)})
+
+    def arms(self, wildcards: Wildcards) -> str:
+        names = self.arms_on(wildcards.dataset)
+        return self._text("arms", {"arms": names, "allow_equal_arms": self.study.allow_equal_arms})
+
+    def arms_on(self, dataset: str) -> list[str]:
+        """Arms that this study's variants are trained on, on one dataset."""
+        boards = self.study.score_boards.values()
+        pairs = {(variant, board.dataset) for board in boards for variant in board.variants}
+        pairs |= {(one.variant, one.dataset) for one in self.study.weights.values() if one.variant}
+        used = {self.study.variants[name].arm for name, on in pairs if self.study.trained_on(name, on) == dataset}
+        return sorted(arm for arm in used if arm)
+
+    def train(self, wildcards: Wildcards) -> str:
+        variant = self.study.find("variants", wildcards.variant)
+        values = {key: getattr(variant, key) for key in ("task", "kind", "floor")}
+        training = identity(self.study.training_of(wildcards.variant))
+        if variant.kind in ("floor", "pretrained") and variant.floor != "untrained":
+            training = {"imgsz": training["imgsz"]}  # nothing is trained: only the input size reaches the result
+        return self._text("train", values | {"training": training, "weights": variant.weights})
+
+    def predict(self, wildcards: Wildcards) -> str:
+        values = {"task": self.study.find("variants", wildcards.variant).task}
+        values |= {"predict": identity(self.study.predict), "tta": self._entry("tta", wildcards.tta)}
+        return self._text("predict", values)
+
+    def export_predictions(self, wildcards: Wildcards) -> str:
+        predict = self.study.predict
+        values = {"export": identity(self.study.export), "splits": predict.splits, "stride": predict.stride}
+        return self._text("export", values)
+
+    def export_tracks(self, wildcards: Wildcards) -> str:
+        detector = self.study.find("detectors", wildcards.detector)
+        splits = detector.splits if detector.kind == "yolo" else None
+        values = {"export": identity(self.study.export), "splits": splits, "stride": detector.stride}
+        return self._text("export", values)
+
+    def evaluate(self, wildcards: Wildcards) -> str:
+        predict = self.study.predict
+        values = {"task": self.study.find("variants", wildcards.variant).task}
+        values |= {"splits": predict.splits, "stride": predict.stride}
+        return self._text("evaluate", values | {"evaluate": self._scoring()})
+
+    def _scoring(self) -> dict[str, Any]:
+        """What scores depend on: the resamples of the intervals belong to the boards."""
+        return {key: value for key, value in identity(self.study.evaluate).items() if key not in ("draws", "level", "seed")}
+
+    def evaluate_tracks(self, wildcards: Wildcards) -> str:
+        stride = self.study.find("detectors", wildcards.detector).stride
+        return self._text("evaluate_tracks", {"evaluate": self._scoring(), "stride": stride})
+
+    def leaderboard(self, wildcards: Wildcards) -> str:
+        board = self.study.find("boards", wildcards.board)
+        if board.dataset != wildcards.dataset:
+            raise ConfigError(
+                f"board {wildcards.board!r} is about dataset {board.dataset!r}, not {wildcards.dataset!r}. "
+                f"Hint: ask for results/leaderboards/{board.dataset}/{wildcards.board}.csv"
+            )
+        keys = ("kind", "arm", "train_on")
+        rows = {
+            name: {key: getattr(self.study.variants[name], key) for key in keys} | {"seeds": self.study.seeds_of(name)}
+            for name in board.variants or ()
+        }
+        values = {"board": identity(board), "variants": rows, "evaluate": identity(self.study.evaluate)}
+        return self._text("leaderboard", values)
+
+    def figures(self, wildcards: Wildcards) -> str:
+        return self._text("report", identity(self.study.report))

@@ -1,0 +1,174 @@
+"""The whole settings of one study: its sections, their cross-references, and look-ups that answer with a hint.
+
+Not here: each section's fields (one file per stage beside this one), reading files (merge.py), settings of a job (jobs.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from lib.config.base import ConfigError, Name, Section, explain, nearest, shown
+from lib.config.detect import Detector
+from lib.config.download import Dataset
+from lib.config.evaluate import EvaluateSettings
+from lib.config.export import ExportSettings
+from lib.config.leaderboard import Board
+from lib.config.merge import CONFIG_FOLDER, merged, read_with_includes
+from lib.config.predict import PredictSettings, Tta
+from lib.config.report import ReportSettings
+from lib.config.shard import Shardset
+from lib.config.subsample import Arm
+from lib.config.track import Tracker
+from lib.config.train import TrainingSettings
+from lib.config.variants import Variant
+from lib.config.weights import Weights
+
+DEFAULT_CONFIG = CONFIG_FOLDER / "config.yaml"
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class Paths(Section):
+    """Places of this site; never part of a result's identity. Environment variables win over the file."""
+
+    mirror: str | None = Field(None, description="Folder looked into before any download (VIPERSIGHT_MIRROR).")
+    raw: str | None = Field(None, description="Folder that relative dataset roots start from (VIPERSIGHT_RAW).")
+
+    def resolved(self, key: str) -> Path | None:
+        """The folder named by the environment or the file, or None."""
+        value = os.environ.get(f"VIPERSIGHT_{key.upper()}") or getattr(self, key)
+        return Path(value).expanduser() if value else None
+
+
+class Study(Section):
+    """One study: what is downloaded, detected, tracked, sampled, trained, predicted and compared."""
+
+    study: Name = Field(description="Name of the study.")
+    description: str = shown("", "What the study asks, for people.")
+    paths: Paths = Field(default_factory=Paths)
+    seeds: list[Seed] = Field([0], min_length=1, description="Seeds that every trained variant runs with.")
+    datasets: dict[Name, Dataset] = Field(default_factory=dict)
+    weights: dict[Name, Weights] = Field(default_factory=dict)
+    detectors: dict[Name, Detector] = Field(default_factory=dict)
+    trackers: dict[Name, Tracker] = Field(default_factory=dict)
+    shardsets: dict[Name, Shardset] = Field(default_factory=dict)
+    arms: dict[Name, Arm] = Field(default_factory=dict)
+    allow_equal_arms: bool = Field(False, description="Accept two arms that resolve to the same frames.")
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    variants: dict[Name, Variant] = Field(default_factory=dict)
+    tta: dict[Name, Tta] = Field(default_factory=lambda: {"none": Tta()})
+    predict: PredictSettings = Field(default_factory=PredictSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    boards: dict[Name, Board] = Field(default_factory=dict)
+    report: ReportSettings = Field(default_factory=ReportSettings)
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Study:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ConfigError(f"seeds: the same seed twice in {self.seeds}. Hint: a seed repeats a result, it adds none.")
+        for place, table, name in _references(self):
+            if name not in getattr(self, table):
+                raise ConfigError(f"{place}: unknown {table.rstrip('s')} {name!r}. {nearest(name, getattr(self, table))}")
+        for name in self.variants:
+            self.training_of(name)
+        return self
+
+    def find(self, table: str, name: str) -> Any:
+        """An entry of a named table, or a ConfigError that lists what is known."""
+        entries = getattr(self, table)
+        if name not in entries:
+            singular = {"tta": "tta", "boards": "board"}.get(table, table.removesuffix("s"))
+            raise ConfigError(f"unknown {singular} {name!r} in study {self.study!r}. {nearest(name, entries)}")
+        return entries[name]
+
+    def training_of(self, variant: str) -> TrainingSettings:
+        """The resolved training knobs of a variant: the study's `training:` with the variant's differences."""
+        values = merged(self.training.model_dump(mode="json"), self.find("variants", variant).training)
+        try:
+            return TrainingSettings.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(explain(error, f"variants.{variant}.training")) from error
+
+    def seeds_of(self, variant: str) -> list[int]:
+        """Seeds of a variant: its own or the study's; what is not trained has one."""
+        entry = self.find("variants", variant)
+        if entry.kind == "pretrained":
+            return [0]
+        return list(entry.seeds or self.seeds)
+
+    def trained_on(self, variant: str, dataset: str) -> str:
+        """The dataset that a variant is trained on when it is evaluated on `dataset`."""
+        return self.find("variants", variant).train_on or dataset
+
+    @cached_property
+    def score_boards(self) -> dict[str, Board]:
+        return {name: board for name, board in self.boards.items() if board.kind == "scores"}
+
+    @cached_property
+    def track_boards(self) -> dict[str, Board]:
+        return {name: board for name, board in self.boards.items() if board.kind == "tracks"}
+
+
+def _references(study: Study) -> Iterable[tuple[str, str, str]]:
+    """Every (place, table, name) by which one section refers to another."""
+    for name, weights in study.weights.items():
+        if weights.variant:
+            yield f"weights.{name}.variant", "variants", weights.variant
+            yield f"weights.{name}.dataset", "datasets", weights.dataset
+    for name, detector in study.detectors.items():
+        if detector.kind == "yolo":
+            yield f"detectors.{name}.weights", "weights", detector.weights
+    for name, shardset in study.shardsets.items():
+        if shardset.tracks:
+            yield f"shardsets.{name}.tracks.detector", "detectors", shardset.tracks.detector
+            yield f"shardsets.{name}.tracks.tracker", "trackers", shardset.tracks.tracker
+    for name, arm in study.arms.items():
+        yield f"arms.{name}.shardset", "shardsets", arm.shardset
+        if arm.size_of:
+            yield f"arms.{name}.size_of", "arms", arm.size_of
+    yield from _variant_references(study)
+    yield from _board_references(study)
+
+
+def _board_references(study: Study) -> Iterable[tuple[str, str, str]]:
+    for name, board in study.boards.items():
+        yield f"boards.{name}.dataset", "datasets", board.dataset
+        for table in ("variants", "tta", "detectors", "trackers"):
+            for entry in getattr(board, table) or ():
+                yield f"boards.{name}.{table}", table, entry
+
+
+def _variant_references(study: Study) -> Iterable[tuple[str, str, str]]:
+    for name, variant in study.variants.items():
+        for field, table in (("arm", "arms"), ("train_on", "datasets"), ("weights", "weights")):
+            if getattr(variant, field):
+                yield f"variants.{name}.{field}", table, getattr(variant, field)
+        start = variant.training.get("weights", study.training.weights)
+        if start:
+            yield f"variants.{name}.training.weights", "weights", start
+
+
+def load_study(files: Sequence[str | Path] = (), overrides: dict[str, Any] | None = None) -> Study:
+    """Read, merge and validate a study: the default one when no file is given.
+
+    files: settings files in the order of the command line; the first names the study, later ones are laid over it.
+    overrides: top-level keys laid over all files. Raises ConfigError naming the place, the value and what is allowed.
+    """
+    raw: dict[str, Any] = {}
+    for number, file in enumerate(files or [DEFAULT_CONFIG]):
+        values = read_with_includes(Path(file))
+        if number:
+            values.pop("study", None)
+        raw = merged(raw, values)
+    raw = merged(raw, overrides or {})
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        names = ", ".join(str(file) for file in files) or str(DEFAULT_CONFIG)
+        raise ConfigError(f"{names}\n{explain(error)}") from error

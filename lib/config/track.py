@@ -1,0 +1,225 @@
+"""`trackers:` — how boxes of a video become tracks. Not here: the trackers themselves (boxmot) and feeding them
+(lib/perception/trackers.py).
+
+Every parameter of boxmot 25's classes that changes tracks is written out with the class's own default (its shipped YAML
+files hold other values). `NOT_SETTINGS` says why the others are no settings; a test compares both with the
+installed classes. All times in frames count processed frames (every `stride`-th of the video).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lib.config.base import Section, shown
+
+Similarity = Literal["iou", "giou", "diou", "ciou", "hmiou", "centroid"]
+
+NOT_SETTINGS: dict[str, str] = {
+    "class_ids": "made from the detections",
+    "class_names": "made from the detections",
+    "frame_width": "taken from the video",
+    "frame_height": "taken from the video",
+    "is_obb": "boxes here are never oriented",
+    "obb_theta_damping": "boxes here are never oriented",
+    "max_obs": "length of a drawing history; changes no track",
+    "kf_time_unit": "follows from variable_dt",
+    "reid_model": "these trackers use no appearance",
+    "reid_weights": "these trackers use no appearance",
+    "device": "these trackers use no appearance",
+    "half": "these trackers use no appearance",
+    "reid_preprocess": "these trackers use no appearance",
+}
+"""Parameters of every boxmot class that are no settings, and why."""
+
+NEVER_READ: dict[str, set[str]] = {
+    "bytetrack": {"det_thresh", "max_age", "min_hits", "iou_threshold"},
+    "ocsort": set(),
+    "sfsort": {
+        "det_thresh", "max_age", "min_hits", "iou_threshold", "variable_dt", "kf_reference_dt_s",
+        "kf_process_position_scale", "kf_process_velocity_scale", "kf_measurement_noise_scale",
+        "kf_initial_position_scale", "kf_initial_velocity_scale",
+    },
+}  # fmt: skip
+"""Per tracker, parameters of boxmot's base class that this tracker refuses or takes and never reads."""
+
+
+class _Tracker(Section):
+    """What all trackers share."""
+
+    classes_separately: bool = Field(
+        False,
+        description="true = boxes of different classes are never joined into one track (boxmot's per_class); false = a "
+        "track lives on when the detector changes its mind about the class.",
+    )
+    asso_func: Similarity = Field(
+        "iou",
+        description="How likeness of two boxes is measured; giou, diou, ciou and centroid also rate boxes that do not "
+        "overlap (fast or small objects), hmiou stresses equal heights.",
+    )
+    description: str = shown("", "One sentence for people.")
+
+
+class _KalmanTracker(_Tracker):
+    """Trackers that predict with a Kalman filter."""
+
+    variable_dt: bool = Field(
+        False,
+        description="true = predict over the seconds between frames (uneven frame rates, strides); false = over one frame.",
+    )
+    kf_reference_dt_s: float = Field(
+        1 / 30,
+        gt=0,
+        description="With variable_dt: the frame time, s, for which the filter's noise is meant; higher = less noise.",
+    )
+    kf_process_position_scale: float = Field(
+        1.0, gt=0, description="Noise of predicted positions; higher trusts detections more."
+    )
+    kf_process_velocity_scale: float = Field(
+        1.0, gt=0, description="Noise of predicted speeds; higher follows turns faster."
+    )
+    kf_measurement_noise_scale: float = Field(1.0, gt=0, description="Noise of detected boxes; higher smooths tracks more.")
+    kf_initial_position_scale: float = Field(
+        1.0, gt=0, description="Doubt about a new track's position; higher forgets it faster."
+    )
+    kf_initial_velocity_scale: float = Field(
+        1.0, gt=0, description="Doubt about a new track's speed; higher learns it faster."
+    )
+
+
+class ByteTracker(_KalmanTracker):
+    """ByteTrack (Zhang et al., ECCV 2022): sure boxes first, then unsure ones for tracks that found none."""
+
+    kind: Literal["bytetrack"] = Field(description="ByteTrack.")
+    track_thresh: float = Field(
+        0.45,
+        ge=0,
+        le=1,
+        description="Score from which a box takes part in the first matching and may start a track; higher = fewer, "
+        "surer tracks.",
+    )
+    min_conf: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Score from which a box may still continue a track in the second matching; higher = more gaps.",
+    )
+    match_thresh: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Largest cost (1 - likeness × score) of the first matching; higher joins boxes that overlap less.",
+    )
+    track_buffer: int = Field(
+        25,
+        ge=0,
+        description="How long a lost track waits to be found again, frames at 30 frames/s; higher survives "
+        "longer occlusions and risks swaps.",
+    )
+    frame_rate: int = Field(
+        30, ge=1, description="Processed frames per second; track_buffer is multiplied by frame_rate / 30."
+    )
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> ByteTracker:
+        if self.min_conf > self.track_thresh:
+            raise ValueError(f"min_conf {self.min_conf} must not exceed track_thresh {self.track_thresh}")
+        return self
+
+
+class OcSortTracker(_KalmanTracker):
+    """OC-SORT (Cao et al., CVPR 2023): SORT whose motion leans on observations instead of the filter's estimates."""
+
+    kind: Literal["ocsort"] = Field(description="OC-SORT.")
+    det_thresh: float = Field(
+        0.3, ge=0, le=1, description="Score from which a box is matched and may start a track; higher = fewer tracks."
+    )
+    min_conf: float = Field(
+        0.1, ge=0, le=1, description="With use_byte: score from which a box may still continue a track."
+    )
+    use_byte: bool = Field(
+        False, description="true = unsure boxes (min_conf to det_thresh) may continue tracks, as in ByteTrack."
+    )
+    max_age: int = Field(30, ge=0, description="Frames that a lost track waits to be found again; higher risks swaps.")
+    min_hits: int = Field(
+        3, ge=0, description="Frames in a row before a track is reported; higher = fewer short false tracks."
+    )
+    iou_threshold: float = Field(
+        0.3, ge=0, le=1, description="Least likeness for a match; higher = more broken tracks, fewer swaps."
+    )
+    delta_t: int = Field(3, ge=1, description="Frames over which a direction is measured; higher = steadier direction.")
+    inertia: float = Field(
+        0.2, ge=0, le=1, description="Weight of the direction in the matching; higher expects straight ways."
+    )
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> OcSortTracker:
+        if self.use_byte and self.min_conf > self.det_thresh:
+            raise ValueError(f"with use_byte, min_conf {self.min_conf} must not exceed det_thresh {self.det_thresh}")
+        return self
+
+
+class SfSortTracker(_Tracker):
+    """SFSORT (Morsali et al., 2024): no filter, matches boxes of neighbouring frames; fast, loses ids at occlusions."""
+
+    kind: Literal["sfsort"] = Field(description="SFSORT.")
+    high_th: float = Field(
+        0.6, ge=0, le=1, description="Score from which a box takes part in the first matching; higher = fewer boxes."
+    )
+    low_th: float = Field(
+        0.1, ge=0, le=1, description="Score from which a box may still continue a track; at most high_th."
+    )
+    new_track_th: float = Field(0.7, ge=0, le=1, description="Score above which a box may start a track; at least high_th.")
+    match_th_first: float = Field(
+        0.67, ge=0, le=0.67, description="Largest cost of the first matching; higher joins boxes further apart."
+    )
+    match_th_second: float = Field(
+        0.3, ge=0, le=1, description="Largest cost of the second matching; higher joins boxes further apart."
+    )
+    marginal_timeout: int = Field(
+        0, ge=0, le=500, description="Frames that a track lost near the frame's edge waits; higher risks swaps."
+    )
+    central_timeout: int = Field(
+        0, ge=0, le=1000, description="Frames that a track lost inside the frame waits; higher survives occlusions."
+    )
+    horizontal_margin: int | None = Field(None, ge=0, description="Width of the left and right edge, px; null = none.")
+    vertical_margin: int | None = Field(None, ge=0, description="Height of the upper and lower edge, px; null = none.")
+    dynamic_tuning: bool = Field(
+        False, description="true = thresholds shift with the logarithm of the number of boxes in a frame."
+    )
+    cth: float = Field(
+        0.5, ge=0, le=1, description="With dynamic_tuning: boxes above this score are counted; at least low_th."
+    )
+    high_th_m: float = Field(
+        0.0, ge=0, le=0.1, description="With dynamic_tuning (0.02 to 0.1): how far high_th falls per tenfold boxes."
+    )
+    new_track_th_m: float = Field(
+        0.0, ge=0, le=0.08, description="With dynamic_tuning (0.02 to 0.08): how far new_track_th rises per tenfold boxes."
+    )
+    match_th_first_m: float = Field(
+        0.0,
+        ge=0,
+        le=0.08,
+        description="With dynamic_tuning (0.02 to 0.08): how far match_th_first falls per tenfold boxes.",
+    )
+
+    @model_validator(mode="after")
+    def _not_clamped(self) -> SfSortTracker:
+        """boxmot would silently move such values to the nearest allowed one; the settings would then say what is not so."""
+        if not self.low_th <= self.high_th <= self.new_track_th:
+            raise ValueError(f"low_th {self.low_th} ≤ high_th {self.high_th} ≤ new_track_th {self.new_track_th} must hold")
+        if self.cth < self.low_th:
+            raise ValueError(f"cth {self.cth} must be at least low_th {self.low_th}")
+        for name in ("high_th_m", "new_track_th_m", "match_th_first_m"):
+            value = getattr(self, name)
+            if self.dynamic_tuning and value < 0.02:
+                raise ValueError(f"with dynamic_tuning, {name} must be at least 0.02, not {value}")
+            if not self.dynamic_tuning and value != 0:
+                raise ValueError(
+                    f"{name} {value} has an effect only with dynamic_tuning: true. Hint: set that, or leave it out."
+                )
+        return self
+
+
+Tracker = Annotated[ByteTracker | OcSortTracker | SfSortTracker, Field(discriminator="kind")]

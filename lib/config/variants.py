@@ -1,0 +1,48 @@
+"""`variants:` — what is trained and compared: the defaults of `training:` plus differences.
+
+Not here: how a variant and a seed become a job's settings (jobs.py) and the training knobs themselves (train.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from lib.config.base import Name, Section, shown
+
+
+class Variant(Section):
+    """One row of a leaderboard: a model trained on one arm, a floor without learning, or pretrained weights as they are."""
+
+    task: Literal["detection"] = Field("detection", description="Which task binds data, model, loss and metric.")
+    kind: Literal["model", "floor", "pretrained"] = Field(
+        "model",
+        description="model = trained here; floor = what can be had without looking; pretrained = weights as they are.",
+    )
+    floor: Literal["prior", "chance", "untrained"] | None = Field(
+        None,
+        description="With kind floor: typical boxes of the training set, boxes drawn at random from it, or no training.",
+    )
+    arm: Name | None = Field(None, description="Which sampling arm it is trained (a floor: fitted) on.")
+    train_on: Name | None = Field(None, description="Dataset to train on when it differs from the board's (transfer).")
+    weights: Name | None = Field(None, description="With kind pretrained: the `weights:` entry that is evaluated.")
+    training: dict[str, Any] = Field(default_factory=dict, description="Differences from the study's `training:` block.")
+    seeds: list[int] | None = Field(None, description="Seeds of this variant when they differ from the study's.")
+    description: str = shown("", "One sentence for people.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Variant:
+        if (self.kind == "floor") != (self.floor is not None):
+            raise ValueError("`floor: prior|chance|untrained` goes with `kind: floor`, and only with it")
+        if (self.kind == "pretrained") != (self.weights is not None):
+            raise ValueError(
+                "`weights` goes with `kind: pretrained`; to start a training from weights use training.weights"
+            )
+        if self.kind != "pretrained" and self.arm is None:
+            raise ValueError("state the `arm` whose frames it is trained (a floor: fitted) on")
+        if self.kind == "pretrained" and (self.training or self.arm):
+            raise ValueError("a pretrained variant is not trained: leave out `training` and `arm`")
+        if self.seeds is not None and (len(set(self.seeds)) != len(self.seeds) or not self.seeds or min(self.seeds) < 0):
+            raise ValueError("seeds must be different whole numbers ≥ 0, at least one")
+        return self

@@ -1,0 +1,1 @@
+"""Data: reading sources and media, splits, shards, sampling, and the synthetic world."""

@@ -1,0 +1,150 @@
+"""What every dataset format is read into, and the choice of the reader by format. Not here: any format itself.
+
+A reader only reads and validates. Choosing classes and splits, making ids, probing media, clipping boxes and writing tables
+is lib/data/ingest.py. Adding a format is one file here with `read(root, options) -> Source`, one settings class in
+lib/config/download.py, and one line in `_READERS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.config.base import ConfigError, nearest
+from lib.files import DataError
+
+_READERS = ("coco", "yolo", "voc", "mot", "folder")
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".gif"}
+)
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+_FRAME_TYPES = {"original": "object", "frame": "int64"}
+_BOX_TYPES = _FRAME_TYPES | {
+    "class": "object",
+    "x1": "float64",
+    "y1": "float64",
+    "x2": "float64",
+    "y2": "float64",
+    "track": "int64",
+    "ignore": "bool",
+    "mask": "object",
+}
+_DETECTION_TYPES = {key: _BOX_TYPES[key] for key in ("original", "frame", "class")} | {"score": "float64"}
+_DETECTION_TYPES |= {key: "float64" for key in ("x1", "y1", "x2", "y2")}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One video, image or folder of frames. `path` is None for kind "none" (truth without media).
+
+    frames, fps, width (px), height (px) are what the source states; None = unknown. Probing checks them.
+    """
+
+    original: str
+    path: Path | None
+    kind: str
+    split: str | None
+    frames: int | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass
+class Source:
+    """All that a format states. `classes` holds source names in file order.
+
+    frames: original, frame (frames an annotator looked at). boxes: original, frame, class, x1, y1, x2, y2, track, ignore,
+    mask. detections (given ones): original, frame, class, score, x1, y1, x2, y2. dropped: dicts with original, what, value,
+    cause; what = "box" for each box that was left out.
+    """
+
+    items: list[Item]
+    classes: list[str]
+    frames: pd.DataFrame
+    boxes: pd.DataFrame
+    detections: pd.DataFrame | None = None
+    dropped: list[dict[str, Any]] = field(default_factory=list)
+
+
+def read(root: Path, options: Any) -> Source:
+    """Read the source under `root` by the reader of `options.format`. DataError names what is missing or malformed."""
+    if options.format not in _READERS:
+        raise ConfigError(f"source.format {options.format!r} has no reader. {nearest(options.format, _READERS)}")
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: no such folder. Hint: check `root` in the dataset's `source:` block, or download it first."
+        )
+    return importlib.import_module(f"lib.data.sources.{options.format}").read(root, options)
+
+
+def resolve_root(text: str) -> Path:
+    """The folder that `source.root` means now: environment variables and `~` filled in, relative to the working directory.
+
+    ConfigError names a variable that is not set.
+    """
+    path = os.path.expanduser(os.path.expandvars(text))
+    unset = re.findall(r"\$\{?(\w+)\}?", path)
+    if unset:
+        raise ConfigError(
+            f"source.root: {text!r} needs the environment variable {unset[0]}, which is not set. "
+            f"Hint: export {unset[0]}=DIR before the run."
+        )
+    return Path(path)
+
+
+def frames_table(rows: list[tuple[str, int]]) -> pd.DataFrame:
+    """Rows (original, frame) as the `frames` table of a Source."""
+    return pd.DataFrame(rows, columns=list(_FRAME_TYPES)).astype(_FRAME_TYPES)
+
+
+def boxes_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    """Rows (original, frame, class, x1, y1, x2, y2, track, ignore, mask) as the `boxes` table of a Source."""
+    return pd.DataFrame(rows, columns=list(_BOX_TYPES)).astype(_BOX_TYPES)
+
+
+def detections_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    """Rows (original, frame, class, score, x1, y1, x2, y2) as the `detections` table of a Source."""
+    return pd.DataFrame(rows, columns=list(_DETECTION_TYPES)).astype(_DETECTION_TYPES)
+
+
+def add_item(items: dict[str, Item], item: Item, where: Path | str) -> None:
+    """Put an item into `items` by its original name; the same name in two splits, or twice in one, is a DataError."""
+    known = items.setdefault(item.original, item)
+    if known is item:
+        return
+    if known.split != item.split:
+        raise DataError(
+            f"{where}: {item.original!r} is in split {known.split!r} and in split {item.split!r}. "
+            f"Hint: a video belongs to one split only; remove it from one of them."
+        )
+    raise DataError(f"{where}: {item.original!r} is listed twice. Hint: remove the repeated entry.")
+
+
+def media_kind(path: Path) -> str | None:
+    """ "video" or "image" by the suffix, None for anything else."""
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    return "image" if suffix in IMAGE_SUFFIXES else None
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder of frames in presentation order: by name, runs of digits by their value (2 before 10)."""
+
+    def order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+        parts = re.split(r"(\d+)", path.name)
+        return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts], path.name
+
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
+    return sorted(found, key=order)

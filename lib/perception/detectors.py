@@ -1,0 +1,139 @@
+"""Boxes per frame from a model, from the truth, or from the source's own detections. Not here: the models (lib/models) and
+decoding ahead of them (streaming.py).
+
+All three give the DETECTIONS table and one row of figures per video, so that what follows needs not know which it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from lib.config.base import ConfigError, nearest
+from lib.config.detect import YoloDetector
+from lib.perception.streaming import Frame, look_at
+from lib.tables import COLUMNS, DETECTIONS
+
+
+class Predictor(Protocol):
+    """What a detector must be able to do (lib/models). One that has `blind = True` also takes videos and frame_indices."""
+
+    names: list[str]
+
+    def predict(self, frames: list[np.ndarray], *, conf: float, iou: float, max_det: int, imgsz: int) -> list[np.ndarray]:
+        """Frames (H, W, 3) uint8 RGB → per frame (N, 6) float32: x1, y1, x2, y2 in px, score 0..1, class index."""
+        ...
+
+
+def batch_size(predictor: Predictor, wanted: int) -> int:
+    """`wanted`, or what the model file is fixed to (`predictor.fixed_batch`, null when it takes any number)."""
+    return getattr(predictor, "fixed_batch", None) or wanted
+
+
+def detect_chunk(
+    videos: pd.DataFrame, predictor: Predictor, settings: YoloDetector, *, progress: bool = True
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Run one loaded model over the videos of a chunk (MANIFEST rows).
+
+    Returns DETECTIONS in dataset classes, and per video: frames, seconds_decode, seconds_model, detections. Raises
+    ConfigError when `classes` names a class that the model does not know, DataError for damaged media.
+    """
+    wanted, mapping = class_mapping(settings.classes, predictor.names)
+
+    def look(frames: list[Frame]) -> list[np.ndarray]:
+        found = predictor.predict(
+            [frame.image for frame in frames],
+            conf=settings.conf,
+            iou=settings.iou,
+            max_det=settings.max_det,
+            imgsz=settings.imgsz,
+        )
+        return [map_classes(boxes, mapping, iou=settings.iou) for boxes in found]
+
+    batch = batch_size(predictor, settings.batch)
+    return look_at(videos, look, wanted, stride=settings.stride, batch=batch, title="detect", progress=progress)
+
+
+def class_mapping(classes: dict[str, list[str]] | None, names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """How the model's classes become the dataset's.
+
+    Returns the dataset classes and an array (C,) int64 that gives each of the model's C classes its place among them, -1 =
+    not wanted. Raises ConfigError with the nearest name when a wanted class is not one of the model's.
+    """
+    if classes is None:
+        return list(names), np.arange(len(names), dtype=np.int64)
+    place = {name: index for index, name in enumerate(names)}
+    mapping = np.full(len(names), -1, dtype=np.int64)
+    for target, (wanted, sources) in enumerate(classes.items()):
+        for source in sources:
+            if source not in place:
+                raise ConfigError(
+                    f"classes.{wanted}: the detector's weights know no class {source!r}. {nearest(source, names)}"
+                )
+            mapping[place[source]] = target
+    return list(classes), mapping
+
+
+def map_classes(boxes: np.ndarray, mapping: np.ndarray, *, iou: float) -> np.ndarray:
+    """Rows (N, 6) with their class indices replaced; unwanted ones are dropped.
+
+    Where several of the model's classes become one, the model has suppressed doubles only within each of them (a van is
+    found as car and as truck), so doubles of the merged class are suppressed here by the same IoU.
+    """
+    source = boxes[:, 5].astype(np.int64)
+    target = mapping[source]
+    keep = target >= 0
+    for merged in np.unique(target[keep]):
+        rows = np.flatnonzero(target == merged)
+        if len(np.unique(source[rows])) > 1:
+            keep[rows] = False
+            keep[rows[_suppressed(boxes[rows], iou)]] = True
+    mapped = boxes[keep].copy()
+    mapped[:, 5] = target[keep]
+    return mapped
+
+
+def _suppressed(boxes: np.ndarray, iou: float) -> np.ndarray:
+    """Places of the rows that survive non-maximum suppression."""
+    import torch
+    from torchvision.ops import nms
+
+    kept = nms(torch.from_numpy(boxes[:, :4].astype(np.float32)), torch.from_numpy(boxes[:, 4].astype(np.float32)), iou)
+    return np.sort(kept.numpy())
+
+
+def truth_detections(boxes: pd.DataFrame, videos: pd.DataFrame, *, stride: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """True boxes (BOXES table) of the videos as detections with score 1.0, regions marked `ignore` left out.
+
+    Returns DETECTIONS and the figures per video, as `detect_chunk` (no second was spent).
+    """
+    return given_detections(boxes[~boxes["ignore"].astype(bool)].assign(score=1.0), videos, stride=stride)
+
+
+def given_detections(detections: pd.DataFrame, videos: pd.DataFrame, *, stride: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The source's own detections of the videos, every `stride`-th frame. Returns as `detect_chunk`."""
+    chosen = detections["video"].isin(videos["video"]) & (detections["frame"] % stride == 0)
+    kept = (
+        detections.loc[chosen, list(COLUMNS[DETECTIONS])]
+        .sort_values(["video", "frame"], kind="stable")
+        .reset_index(drop=True)
+    )
+    counts = kept.groupby("video").size()
+    stats = pd.DataFrame(
+        {
+            "video": videos["video"].to_numpy(),
+            "frames": np.ceil(videos["frames"].to_numpy() / stride).astype(np.int64),
+            "seconds_decode": 0.0,
+            "seconds_model": 0.0,
+            "detections": counts.reindex(videos["video"], fill_value=0).to_numpy(dtype=np.int64),
+        }
+    )
+    return kept, stats
+
+
+def frames_of(videos: pd.DataFrame, video: str, stride: int) -> list[int]:
+    """The frame indices of one video that a detector with this stride has looked at."""
+    return list(range(0, int(videos.set_index("video").at[video, "frames"]), stride))

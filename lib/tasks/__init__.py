@@ -1,0 +1,90 @@
+"""Tasks: each binds samples → batch → model → loss → decode → score. The only package that knows all the others.
+
+A task is one file here with the functions of `Task`, and one line in TASKS. Programs ask for it by the variant's `task`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from lib.config.base import ConfigError, nearest
+
+TASKS = {"detection": "lib.tasks.detection"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """What one training gets: settings (lib/config/jobs.py), its files, and where its results and its state live."""
+
+    settings: dict[str, Any]
+    seed: int
+    subset: Path | None  # frames of the arm; None for pretrained weights
+    shards: Path | None  # manifest of the shards that hold them
+    weights: Path | None  # card of starting (or pretrained) weights
+    folder: Path  # results/train/{dataset}/{variant}/seed={seed}
+    threads: int
+    fingerprint: str
+    on_progress: Callable[..., None]  # keeps facts of the running attempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training leaves: the weights file, its card (model.json without what the program adds), the history."""
+
+    weights: Path
+    card: dict[str, Any]
+    history: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictJob:
+    """What one prediction gets."""
+
+    settings: dict[str, Any]
+    seed: int
+    manifest: pd.DataFrame
+    classes: list[str]
+    model: Path  # model.weights
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreJob:
+    """What one evaluation gets: tables of truth and predictions."""
+
+    settings: dict[str, Any]
+    manifest: pd.DataFrame
+    classes: list[str]
+    truth: dict[str, pd.DataFrame]
+    predictions: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Scores as plain values and one row per unit (video, query, graph) for the bootstrap."""
+
+    scores: dict[str, Any]
+    units: pd.DataFrame
+
+
+class Task(Protocol):
+    """The functions of a task module."""
+
+    def train(self, job: TrainJob) -> Trained: ...
+
+    def predict(self, job: PredictJob) -> pd.DataFrame: ...
+
+    def score(self, job: ScoreJob) -> Scored: ...
+
+
+def task(name: str) -> Task:
+    """The module of a task; unknown names are refused with the known ones."""
+    if name not in TASKS:
+        raise ConfigError(f"unknown task {name!r}. {nearest(name, TASKS)}")
+    return import_module(TASKS[name])

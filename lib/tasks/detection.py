@@ -1,0 +1,194 @@
+"""The task detection: boxes of named classes per frame. Binds shards → engine → boxes → COCO scores.
+
+Not here: the engines (lib/training), the models and floors (lib/models), the scores (lib/metrics/detection.py).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.config.evaluate import EvaluateSettings
+from lib.config.predict import PredictSettings, Tta
+from lib.config.train import TrainingSettings
+from lib.data.shards import ShardReader, export_yolo
+from lib.files import DataError, read_json, write_json
+from lib.metrics import detection as metrics
+from lib.tables import COLUMNS, DETECTIONS, empty, read_table
+from lib.tasks import PredictJob, Scored, ScoreJob, Trained, TrainJob
+
+MEANS = ("AP", "AP50", "AP75", "AR", "F1", "precision", "recall", "best_F1")
+
+
+def train(job: TrainJob) -> Trained:
+    """Train, fit or take one variant; what comes out has the same form for all of them."""
+    kind, floor = job.settings["kind"], job.settings["floor"]
+    makers: dict[str, Callable[[TrainJob], Trained]] = {
+        "model": _train_model,
+        "pretrained": _pretrained,
+        "prior": _fit_floor,
+        "chance": _fit_floor,
+        "untrained": _untrained,
+    }
+    return makers[floor or kind](job)
+
+
+def _train_model(job: TrainJob) -> Trained:
+    from lib.training import yolo
+
+    settings = TrainingSettings.model_validate(job.settings["training"])
+    reader, keys, classes = _samples(job)
+    # Ultralytics reads image files: a private copy, made by offset index, that goes away with the job.
+    with tempfile.TemporaryDirectory(prefix="vipersight-", dir=os.environ.get("TMPDIR")) as temporary:
+        val = reader.index[reader.index["split"] == "val"]["key"].tolist()
+        if not val:
+            raise DataError(
+                f"{job.shards}: no sample of split val, which chooses the best checkpoint. Hint: add it to `splits`."
+            )
+        images = export_yolo(reader, {"train": keys, "val": val}, classes, Path(temporary))
+        result = yolo.train(
+            settings,
+            names=classes,
+            train_images=images["train"],
+            val_images=images["val"],
+            state=job.folder / "state",
+            seed=job.seed,
+            threads=job.threads,
+            fingerprint=job.fingerprint,
+            start=_start_file(job),
+            on_log=lambda facts: job.on_progress(**facts),
+        )
+    card = _card(settings, classes, "ultralytics", result.status) | {
+        "iterations": result.iterations,
+        "epochs": result.epochs,
+        "parameters": result.parameters,
+        "best": result.best,
+        "resumed_from_epoch": result.resumed_from,
+        "train_videos": _videos(job),
+    }
+    return Trained(weights=result.weights, card=card, history=result.history)
+
+
+def _untrained(job: TrainJob) -> Trained:
+    from lib.training import yolo
+
+    settings = TrainingSettings.model_validate(job.settings["training"])
+    _, _, classes = _samples(job)
+    weights = yolo.untrained(settings, names=classes, seed=job.seed, folder=job.folder / "state")
+    return Trained(weights=weights, card=_floor_card(settings, classes, "ultralytics"), history=_no_history())
+
+
+def _fit_floor(job: TrainJob) -> Trained:
+    from lib.models import floors
+
+    settings = TrainingSettings.model_validate(job.settings["training"])
+    reader, keys, classes = _samples(job)
+    boxes, frames = _truth_of(reader, keys)
+    fitted = floors.fit(job.settings["floor"], boxes, frames, classes, seed=job.seed)
+    weights = job.folder / "state" / "floor.json"
+    write_json(weights, fitted)
+    return Trained(weights=weights, card=_floor_card(settings, classes, "floor"), history=_no_history())
+
+
+def _pretrained(job: TrainJob) -> Trained:
+    if job.weights is None:
+        raise DataError("a pretrained variant needs --weights, the card of a `weights:` entry")
+    card = read_json(job.weights)
+    settings = TrainingSettings.model_validate({"imgsz": job.settings["training"]["imgsz"]})
+    kept = {key: card[key] for key in ("format", "class_names", "licence", "parameters") if key in card}
+    card_out = _card(settings, card["class_names"], card["format"], "finished") | kept | {"iterations": 0, "epochs": 0}
+    return Trained(weights=job.weights.parent / card["file"], card=card_out, history=_no_history())
+
+
+def _card(settings: TrainingSettings, classes: list[str], form: str, status: str) -> dict[str, Any]:
+    return {
+        "task": "detection",
+        "format": form,
+        "engine": settings.engine,
+        "model": settings.model,
+        "class_names": classes,
+        "input_size": settings.imgsz,
+        "status": status,
+    }
+
+
+def _floor_card(settings: TrainingSettings, classes: list[str], form: str) -> dict[str, Any]:
+    return _card(settings, classes, form, "finished") | {"iterations": 0, "epochs": 0}
+
+
+def _no_history() -> pd.DataFrame:
+    return pd.DataFrame({"epoch": [], "iteration": [], "seconds": []})
+
+
+def _samples(job: TrainJob) -> tuple[ShardReader, list[str], list[str]]:
+    """Reader of the shards, keys of the arm's frames, class names."""
+    if job.subset is None or job.shards is None:
+        raise DataError("a trained variant or a floor needs --subset and --shards")
+    reader = ShardReader(job.shards)
+    return reader, read_table(job.subset, "subset")["key"].tolist(), reader.classes
+
+
+def _videos(job: TrainJob) -> list[str]:
+    """Videos that the training has seen, so that a detector made of it can be flagged on them."""
+    return sorted(read_table(job.subset, "subset")["video"].unique())
+
+
+def _start_file(job: TrainJob) -> Path | None:
+    if job.weights is None:
+        return None
+    return job.weights.parent / read_json(job.weights)["file"]
+
+
+def _truth_of(reader: ShardReader, keys: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Boxes (class, x1, y1, x2, y2 in px) and frames (key, width, height) of the samples."""
+    boxes, frames = [], []
+    for key in keys:
+        sample = reader.labels(key)
+        frames.append({"key": key, "width": sample["width"], "height": sample["height"]})
+        for box, name, ignore in zip(sample["boxes"], sample["labels"], sample["ignore"], strict=True):
+            if not ignore:
+                boxes.append({"key": key, "class": name, **dict(zip(("x1", "y1", "x2", "y2"), box, strict=True))})
+    return pd.DataFrame(boxes, columns=["key", "class", "x1", "y1", "x2", "y2"]), pd.DataFrame(frames)
+
+
+def predict(job: PredictJob) -> pd.DataFrame:
+    """DETECTIONS of the dataset's classes on the chosen splits; a diverged model predicts nothing."""
+    if job.card["status"] != "finished":
+        return empty(DETECTIONS)
+    from lib.inference.predict import predict_videos
+    from lib.models import load_predictor
+
+    settings = PredictSettings.model_validate(job.settings["predict"])
+    videos = job.manifest[job.manifest["split"].isin(settings.splits)].reset_index(drop=True)
+    if videos.empty:
+        raise DataError(f"no video in splits {settings.splits}. Hint: `predict.splits` must name splits of the dataset.")
+    predictor = load_predictor(job.model, job.card)
+    tta = Tta.model_validate(job.settings["tta"])
+    found, _ = predict_videos(videos, predictor, settings, tta, imgsz=job.card["input_size"])
+    return found[found["class"].isin(job.classes)].reset_index(drop=True)[COLUMNS[DETECTIONS]]
+
+
+def score(job: ScoreJob) -> Scored:
+    """COCO scores on the labelled frames that were predicted, and the per-video units of the bootstrap."""
+    settings = EvaluateSettings.model_validate(job.settings["evaluate"])
+    videos = job.manifest[job.manifest["split"].isin(job.settings["splits"])]["video"]
+    frames, boxes = (job.truth[name] for name in ("frames", "boxes"))
+    frames = frames[frames["video"].isin(videos) & (frames["frame"] % job.settings["stride"] == 0)]
+    boxes = boxes.merge(frames[["video", "frame"]], on=["video", "frame"])
+    found = metrics.evaluate(
+        boxes, job.predictions, frames, job.classes, f1_threshold=settings.f1_threshold, max_det=settings.max_det
+    )
+    units = metrics.match_units(boxes, job.predictions, frames, job.classes, max_det=settings.max_det)
+    counts = {key: value for key, value in found.items() if key.startswith("n_")}
+    scores = {
+        "metrics": {key: found[key] for key in MEANS},
+        "per_class": found["per_class"],
+        "counts": counts,
+        "warnings": found["warnings"],
+    }
+    return Scored(scores=scores, units=units)

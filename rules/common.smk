@@ -1,0 +1,89 @@
+# What all stages share: the validated study, the shape of names in paths, and the targets of the study.
+# Needs: a settings file. Makes: nothing by itself. It must stay light: every cluster job reads it again (no torch here).
+
+import os
+import shlex
+import sys
+
+os.environ["PYTHONPATH"] = os.pathsep.join([workflow.basedir, *filter(None, [os.environ.get("PYTHONPATH")])])
+sys.path.insert(0, workflow.basedir)
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from lib.config.base import VipersightError
+from lib.config.jobs import Jobs
+from lib.config.names import claim_names, refuse_taken_names
+from lib.config.study import load_study
+from lib.config.targets import study_targets
+from lib.files import write_text
+
+# The default study is loaded only when no --configfile is given: an empty list here means just that, also in the
+# processes that a cluster starts.
+CONFIGFILES = [os.path.relpath(file) for file in workflow.overwrite_configfiles or ()]
+
+try:
+    STUDY = load_study(CONFIGFILES, dict(workflow.config_settings.config))
+    refuse_taken_names(STUDY, Path("results/definitions"))
+except VipersightError as refusal:
+    raise WorkflowError(str(refusal))
+
+jobs = Jobs(STUDY)
+config.clear()
+config.update(STUDY.model_dump(mode="json"))
+
+# Programs note in meta.json how their file is made again.
+os.environ["VIPERSIGHT_STUDY"] = STUDY.study
+os.environ["VIPERSIGHT_RUN"] = shlex.join(
+    ["snakemake", *(["--configfile", *CONFIGFILES] if CONFIGFILES else [])]
+    + (["--config", *(f"{key}={value}" for key, value in workflow.config_settings.config.items())] if workflow.config_settings.config else [])
+)
+
+
+# Constraints by shape, not by list: an unknown name then reaches the look-up, which can say what is known.
+wildcard_constraints:
+    dataset=r"[a-z0-9][a-z0-9_-]*",
+    weights=r"[a-z0-9][a-z0-9_-]*",
+    detector=r"[a-z0-9][a-z0-9_-]*",
+    tracker=r"[a-z0-9][a-z0-9_-]*",
+    shardset=r"[a-z0-9][a-z0-9_-]*",
+    arm=r"[a-z0-9][a-z0-9_-]*",
+    variant=r"[a-z0-9][a-z0-9_-]*",
+    tta=r"[a-z0-9][a-z0-9_-]*",
+    board=r"[a-z0-9][a-z0-9_-]*",
+    seed=r"[0-9]+",
+    chunk=r"[0-9]+",
+
+
+def targets(kind):
+    """Files of one kind that this study is made of (lib/config/targets.py)."""
+    return study_targets(STUDY, kind)
+
+
+def code(*files):
+    """The project's own files as inputs of a cheap stage: editing them reruns it (costly stages carry a `recipe` instead)."""
+    return [os.path.relpath(os.path.join(workflow.basedir, file)) for file in files]
+
+
+def all_chunks(pattern):
+    """An input function: `pattern` for every chunk of the job's dataset."""
+
+    def chunk_files(wildcards):
+        chunks = STUDY.find("datasets", wildcards.dataset).chunks
+        return [pattern.format(**dict(wildcards.items()), chunk=chunk) for chunk in range(chunks)]
+
+    return chunk_files
+
+
+def board_pages():
+    return [path for path in targets("leaderboards") if path.endswith(".html")]
+
+
+def begin_run():
+    """Write down what this run is about: the resolved study, and which names it defines."""
+    import yaml
+
+    write_text("results/run_config.yaml", yaml.safe_dump(STUDY.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    claim_names(STUDY, Path("results/definitions"))
+    print(f"Study {STUDY.study}: {STUDY.description}".rstrip(": "), "Settings: results/run_config.yaml", sep="\n", file=sys.stderr)

@@ -1,0 +1,56 @@
+# Leaderboard: all rows of one board, with intervals, floors, ties and what each row cost.
+#
+# NEEDS    metrics, model cards and arm counts of every cell that the board lists; or the tracks' metrics
+# MAKES    {board}.csv .md .png .html; the picture and the page go into `snakemake --report`
+
+
+def board_cells(wildcards):
+    board = STUDY.find("boards", wildcards.board)
+    if board.kind == "tracks":
+        folder = f"results/metrics/{wildcards.dataset}"
+        pairs = [(detector, tracker) for detector in board.detectors for tracker in board.trackers]
+        return [f"{folder}/{detector}/{tracker}/tracks.json" for detector, tracker in pairs]
+    files = []
+    for variant in board.variants:
+        on, arm = STUDY.trained_on(variant, wildcards.dataset), STUDY.variants[variant].arm
+        for seed in STUDY.seeds_of(variant):
+            cell = f"results/metrics/{wildcards.dataset}/{variant}/seed={seed}"
+            files += [f"{cell}/tta={tta}.{kind}" for tta in board.tta for kind in ("json", "units.parquet")]
+            files.append(f"results/train/{on}/{variant}/seed={seed}/model.json")
+            files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json"] if arm else []
+    return files
+
+
+rule leaderboard:
+    localrule: True
+    input:
+        code=code("workflow_scripts/leaderboard.py", "lib/reporting/leaderboard.py", "lib/reporting/plots.py"),
+        cells=board_cells,
+    output:
+        csv="results/leaderboards/{dataset}/{board}.csv",
+        md="results/leaderboards/{dataset}/{board}.md",
+        png=report(
+            "results/leaderboards/{dataset}/{board}.png",
+            caption="report/leaderboard.rst",
+            category="Leaderboards",
+            labels={"dataset": "{dataset}", "board": "{board}", "form": "picture"},
+        ),
+        html=report(
+            "results/leaderboards/{dataset}/{board}.html",
+            caption="report/leaderboard.rst",
+            category="Leaderboards",
+            labels={"dataset": "{dataset}", "board": "{board}", "form": "table"},
+        ),
+    log:
+        "results/logs/leaderboards/{dataset}/{board}.log",
+    benchmark:
+        "results/benchmarks/leaderboards/{dataset}/{board}.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        settings=jobs.leaderboard,
+    message:
+        "Making leaderboard {wildcards.board} of {wildcards.dataset}."
+    shell:
+        "python -m workflow_scripts.leaderboard --settings {params.settings:q} --board {wildcards.board:q}"
+        " --output {output.csv:q} > {log:q} 2>&1"

@@ -1,0 +1,29 @@
+# Resources by model size, in portable keys only (gpu, mem_mb, runtime, threads). Cluster words (partition, account, GPU
+# model) belong to profiles/. Changing a number here reruns nothing.
+
+# size → threads, memory, minutes: as the RF-DETR-Seg launcher of the seed documents states them; `tiny` is for demos and tests.
+SIZES = {
+    "tiny": {"threads": 1, "mem_mb": 4_000, "runtime": 60},
+    "nano": {"threads": 8, "mem_mb": 48_000, "runtime": 8 * 60},
+    "small": {"threads": 8, "mem_mb": 48_000, "runtime": 8 * 60},
+    "medium": {"threads": 8, "mem_mb": 64_000, "runtime": 12 * 60},
+    "large": {"threads": 8, "mem_mb": 64_000, "runtime": 16 * 60},
+    "xlarge": {"threads": 8, "mem_mb": 80_000, "runtime": 24 * 60},
+    "2xlarge": {"threads": 8, "mem_mb": 80_000, "runtime": 24 * 60},
+}
+
+
+def size_of(wildcards, key):
+    return SIZES[STUDY.size_of(wildcards.variant)][key]
+
+
+def train_threads(wildcards):
+    return size_of(wildcards, "threads")
+
+
+def train_memory(wildcards):
+    return size_of(wildcards, "mem_mb")
+
+
+def train_minutes(wildcards):
+    return size_of(wildcards, "runtime")

@@ -1,0 +1,67 @@
+# Subsample: which training frames an arm holds, by fraction per class; nested, stratified by video, drawn by hash.
+#
+# NEEDS    the shardset's offset index; for a size-matched control also the arm whose size it takes
+# MAKES    seed={seed}.parquet (the frames), seed={seed}.counts.json (requested and achieved counts per class), and per
+#          seed one check that no two arms of the study are the same frames
+
+
+def arm_index(wildcards):
+    shardset = STUDY.find("arms", wildcards.arm).shardset
+    return f"results/shards/{wildcards.dataset}/{shardset}/index.parquet"
+
+
+def arm_size(wildcards):
+    other = STUDY.find("arms", wildcards.arm).size_of
+    return f"results/subsets/{wildcards.dataset}/{other}/seed={wildcards.seed}.parquet" if other else []
+
+
+def arm_counts(wildcards):
+    arms = jobs.arms_on(wildcards.dataset)
+    return [f"results/subsets/{wildcards.dataset}/{arm}/seed={wildcards.seed}.counts.json" for arm in arms]
+
+
+rule subsample:
+    localrule: True
+    input:
+        code=code("workflow_scripts/subsample.py", "lib/data/subsample.py"),
+        index=arm_index,
+        size=arm_size,
+    output:
+        frames="results/subsets/{dataset}/{arm}/seed={seed}.parquet",
+        counts="results/subsets/{dataset}/{arm}/seed={seed}.counts.json",
+        meta="results/subsets/{dataset}/{arm}/seed={seed}.meta.json",
+    log:
+        "results/logs/subsets/{dataset}/{arm}/seed={seed}.log",
+    benchmark:
+        "results/benchmarks/subsets/{dataset}/{arm}/seed={seed}.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        settings=jobs.subsample,
+    message:
+        "Drawing the frames of arm {wildcards.arm} from {wildcards.dataset}, seed {wildcards.seed}."
+    shell:
+        "python -m workflow_scripts.subsample draw --settings {params.settings:q} --arm {wildcards.arm:q}"
+        " --seed {wildcards.seed:q} --index {input.index:q} --size-of {input.size:q}"
+        " --output {output.frames:q} > {log:q} 2>&1"
+
+
+rule compare_arms:
+    localrule: True
+    input:
+        counts=arm_counts,
+    output:
+        "results/subsets/{dataset}/seed={seed}.arms.json",
+    log:
+        "results/logs/subsets/{dataset}/seed={seed}.arms.log",
+    benchmark:
+        "results/benchmarks/subsets/{dataset}/seed={seed}.arms.tsv"
+    conda:
+        "../envs/report.yaml"
+    params:
+        settings=jobs.arms,
+    message:
+        "Checking that the arms on {wildcards.dataset} are different frames, seed {wildcards.seed}."
+    shell:
+        "python -m workflow_scripts.subsample compare --settings {params.settings:q} --counts {input.counts:q}"
+        " --output {output:q} > {log:q} 2>&1"

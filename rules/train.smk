@@ -1,0 +1,60 @@
+# Train: one variant with one seed; floors are fitted and pretrained weights carded here too, so that all go one way.
+#
+# NEEDS    the arm's frames, the shards they lie in, starting weights where asked
+# MAKES    model.weights, model.json (format, class names, input size, sha256, status), history.csv, meta.json.
+#          Beside them, undeclared: state/ (what a killed training goes on from; removed on success) and attempts/. [GPU]
+
+
+def train_subset(wildcards):
+    arm = STUDY.find("variants", wildcards.variant).arm
+    return f"results/subsets/{wildcards.dataset}/{arm}/seed={wildcards.seed}.parquet" if arm else []
+
+
+def train_shards(wildcards):
+    arm = STUDY.find("variants", wildcards.variant).arm
+    return f"results/shards/{wildcards.dataset}/{STUDY.find('arms', arm).shardset}/manifest.json" if arm else []
+
+
+def train_weights(wildcards):
+    variant = STUDY.find("variants", wildcards.variant)
+    weights = variant.weights if variant.kind == "pretrained" else STUDY.training_of(wildcards.variant).weights
+    return f"results/weights/{weights}/weights.json" if weights else []
+
+
+def arms_differ(wildcards):
+    # Only its existence counts: another arm in the study must not retrain this one, hence `ancient`.
+    arm = STUDY.find("variants", wildcards.variant).arm
+    return ancient(f"results/subsets/{wildcards.dataset}/seed={wildcards.seed}.arms.json") if arm else []
+
+
+rule train:
+    input:
+        subset=train_subset,
+        shards=train_shards,
+        weights=train_weights,
+        arms=arms_differ,
+    output:
+        weights="results/train/{dataset}/{variant}/seed={seed}/model.weights",
+        card="results/train/{dataset}/{variant}/seed={seed}/model.json",
+        history="results/train/{dataset}/{variant}/seed={seed}/history.csv",
+        meta="results/train/{dataset}/{variant}/seed={seed}/meta.json",
+    log:
+        "results/logs/train/{dataset}/{variant}/seed={seed}.log",
+    benchmark:
+        "results/benchmarks/train/{dataset}/{variant}/seed={seed}.tsv"
+    conda:
+        "../envs/vision.yaml"
+    threads: train_threads
+    resources:
+        gpu=1,
+        mem_mb=train_memory,
+        runtime=train_minutes,
+        attempt_number=lambda wildcards, attempt: attempt,
+    params:
+        settings=jobs.train,
+    message:
+        "Training {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}."
+    shell:
+        "python -m workflow_scripts.train --settings {params.settings:q} --seed {wildcards.seed:q}"
+        " --subset {input.subset:q} --shards {input.shards:q} --weights {input.weights:q}"
+        " --threads {threads} --attempt {resources.attempt_number} --output {output.card:q} > {log:q} 2>&1"

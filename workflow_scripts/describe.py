@@ -1,0 +1,82 @@
+"""Print what a study would train and compare, without running anything.
+
+python -m workflow_scripts.describe                                       all variants of the default study
+python -m workflow_scripts.describe --configfile config/studies/X.yaml    of another study
+python -m workflow_scripts.describe --variant full                        one variant with every resolved setting
+python -m workflow_scripts.describe --settings-table | --schema           what config/README.md and schema.json are made of
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from lib.config.base import identity
+from lib.config.documentation import schema, settings_tables
+from lib.config.study import Study, load_study
+from workflow_scripts import _program
+
+
+def main() -> None:
+    arguments = _program.parser(__doc__)
+    arguments.add_argument("--configfile", type=Path, nargs="*", default=[], help="settings files, as snakemake takes them")
+    arguments.add_argument("--variant", help="print one variant with every setting")
+    arguments.add_argument("--settings-table", action="store_true", help="print every setting as markdown tables")
+    arguments.add_argument("--schema", action="store_true", help="print the JSON schema of a settings file")
+    given = arguments.parse_args()
+
+    if given.settings_table:
+        print(settings_tables())
+    elif given.schema:
+        print(json.dumps(schema(), indent=1, sort_keys=True))
+    else:
+        study = load_study(given.configfile)
+        print(one_variant(study, given.variant) if given.variant else all_variants(study))
+
+
+def one_variant(study: Study, name: str) -> str:
+    """Every resolved setting of one variant as YAML, with its arm and seeds."""
+    variant = study.find("variants", name)
+    values = identity(variant) | {"training": identity(study.training_of(name)), "seeds": study.seeds_of(name)}
+    if variant.arm:
+        values["arm"] = {variant.arm: identity(study.find("arms", variant.arm))}
+    return yaml.safe_dump({name: values}, sort_keys=False, allow_unicode=True).rstrip()
+
+
+def all_variants(study: Study) -> str:
+    """One line per variant: kind, arm, budget, seeds, and the boards that list it."""
+    lines = [f"study {study.study}: {study.description}".rstrip(": "), ""]
+    rows = [("variant", "kind", "arm", "model", "px", "budget", "seeds", "boards")]
+    for name, variant in study.variants.items():
+        training = study.training_of(name)
+        boards = [board for board, entry in study.score_boards.items() if name in entry.variants]
+        trained = variant.kind == "model"
+        rows.append(
+            (
+                name,
+                variant.floor or variant.kind,
+                variant.arm or "-",
+                variant.weights or (training.model if trained or variant.floor == "untrained" else "-"),
+                str(training.imgsz),
+                budget(training.budget.model_dump()) if trained else "-",
+                ",".join(map(str, study.seeds_of(name))),
+                ",".join(boards) or "-",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    for board, entry in study.track_boards.items():
+        lines.append(f"board {board}: {entry.dataset}, detectors {entry.detectors}, trackers {entry.trackers}")
+    return "\n".join(lines)
+
+
+def budget(values: dict[str, int | None]) -> str:
+    """“300 iterations” or “20 epochs”."""
+    unit = "iterations" if values.get("iterations") else "epochs"
+    return f"{values[unit]} {unit}"
+
+
+if __name__ == "__main__":
+    _program.run(main)

@@ -1,0 +1,71 @@
+"""Choose the training frames of an arm, or check that the arms of a study are different frames.
+
+python -m workflow_scripts.subsample draw --settings JSON --arm p25 --seed 0 --index results/shards/D/S/index.parquet \
+    [--size-of results/subsets/D/OTHER/seed=0.parquet] --output results/subsets/D/p25/seed=0.parquet
+python -m workflow_scripts.subsample compare --settings JSON --counts FILE … --output results/subsets/D/seed=0.arms.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lib import provenance
+from lib.config.base import ConfigError
+from lib.config.subsample import Arm
+from lib.data.subsample import counts, subsample
+from lib.files import read_json, write_json
+from lib.tables import read_table, write_table
+from workflow_scripts import _program
+
+
+def main() -> None:
+    arguments = _program.parser(__doc__)
+    verbs = arguments.add_subparsers(required=True)
+    drawing = verbs.add_parser("draw", help="choose the frames of one arm")
+    _program.add_settings(drawing)
+    drawing.add_argument("--arm", required=True)
+    drawing.add_argument("--seed", type=int, required=True)
+    drawing.add_argument("--index", type=Path, required=True)
+    drawing.add_argument("--size-of", type=Path, nargs="?", help="frames of the arm whose size is taken")
+    drawing.add_argument("--output", type=Path, required=True)
+    drawing.set_defaults(verb=draw)
+    comparing = verbs.add_parser("compare", help="refuse a study whose arms are the same frames")
+    _program.add_settings(comparing)
+    comparing.add_argument("--counts", type=Path, nargs="+", required=True)
+    comparing.add_argument("--output", type=Path, required=True)
+    comparing.set_defaults(verb=compare)
+    given = arguments.parse_args()
+    given.verb(given)
+
+
+def draw(given: argparse.Namespace) -> None:
+    arm = Arm.model_validate(given.settings["arm"])
+    index = read_table(given.index, "index")
+    pool = index[index["split"] == arm.split]
+    size = len(read_table(given.size_of, "subset")) if given.size_of else None
+    frames = subsample(pool, arm, given.seed, size=size)
+    counted = counts(pool, frames, arm)
+    write_table(given.output, frames, "subset")
+    counts_path = given.output.with_suffix(".counts.json")
+    write_json(counts_path, {"arm": given.arm, "seed": given.seed, **counted})
+    inputs = {"index": given.index} | ({"size_of": given.size_of} if given.size_of else {})
+    provenance.record([given.output, counts_path], stage="subsample", settings=given.settings, inputs=inputs)
+
+
+def compare(given: argparse.Namespace) -> None:
+    same: dict[str, list[str]] = {}
+    for path in given.counts:
+        counted = read_json(path)
+        same.setdefault(counted["sha256"], []).append(counted["arm"])
+    equal = [arms for arms in same.values() if len(arms) > 1]
+    if equal and not given.settings["allow_equal_arms"]:
+        raise ConfigError(
+            f"these arms resolve to the same frames: {'; '.join(' = '.join(arms) for arms in equal)}. "
+            "Hint: change their fractions, leave one out, or state `allow_equal_arms: true`."
+        )
+    write_json(given.output, {"arms": given.settings["arms"], "equal": equal})
+
+
+if __name__ == "__main__":
+    _program.run(main)

@@ -1,0 +1,80 @@
+"""Train one variant with one seed; fit a floor or card pretrained weights, which go the same way.
+
+python -m workflow_scripts.train --settings JSON --seed 0 --subset results/subsets/D/ARM/seed=0.parquet \
+    --shards results/shards/D/SHARDSET/manifest.json [--weights results/weights/W/weights.json] \
+    --output results/train/D/VARIANT/seed=0/model.json
+
+A killed training goes on from `state/` beside the output when settings and data are the same; every try is kept in
+`attempts/`. A training whose loss is no number ends well with that status: it is a result.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from lib import provenance
+from lib.files import atomic, sha256_file, write_json, write_text
+from lib.tasks import Trained, TrainJob, task
+from workflow_scripts import _program
+
+SUFFIXES = {"ultralytics": ".pt", "onnx": ".onnx", "floor": ".json"}
+
+
+def main() -> None:
+    arguments = _program.parser(__doc__)
+    _program.add_settings(arguments)
+    arguments.add_argument("--seed", type=int, required=True)
+    arguments.add_argument("--subset", type=Path, nargs="?", help="frames of the arm")
+    arguments.add_argument("--shards", type=Path, nargs="?", help="manifest of the shards that hold them")
+    arguments.add_argument(
+        "--weights", type=Path, nargs="?", help="card of the weights to start from (or to take as they are)"
+    )
+    arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--attempt", type=int, default=1, help="number of this try within one run of the workflow")
+    arguments.add_argument("--output", type=Path, required=True)
+    given = arguments.parse_args()
+
+    folder = given.output.parent
+    inputs = {role: path for role in ("subset", "shards", "weights") if (path := getattr(given, role)) is not None}
+    sources = {role: provenance.identity_of(path) for role, path in inputs.items()}
+    fingerprint = provenance.identity("train", given.settings["recipe"], given.settings | {"seed": given.seed}, sources)
+    with _program.attempt(folder, fingerprint, given.attempt) as attempt:
+        job = TrainJob(
+            settings=given.settings,
+            seed=given.seed,
+            subset=given.subset,
+            shards=given.shards,
+            weights=given.weights,
+            folder=folder,
+            threads=given.threads,
+            fingerprint=fingerprint,
+            on_progress=attempt.keep,
+        )
+        trained = task(given.settings["task"]).train(job)
+        keep_results(trained, folder)
+    cost = _program.attempts_so_far(folder, fingerprint)
+    weights = folder / "model.weights"
+    write_json(
+        given.output, trained.card | cost | {"sha256": sha256_file(weights), "seed": given.seed, "fingerprint": fingerprint}
+    )
+    outputs = [weights, given.output, folder / "history.csv"]
+    provenance.record(outputs, stage="train", settings=given.settings | {"seed": given.seed}, inputs=inputs, extra=cost)
+    shutil.rmtree(folder / "state", ignore_errors=True)  # only now: until all results stand, a kill goes on from it
+
+
+def keep_results(trained: Trained, folder: Path) -> None:
+    """Copy the weights and the history to their names; a link with the library's own suffix stands beside the weights."""
+    weights = folder / "model.weights"
+    with atomic(weights) as temporary:
+        shutil.copyfile(trained.weights, temporary)
+    link = folder / f"model{SUFFIXES[trained.card['format']]}"
+    if link.name != "model.json":
+        link.unlink(missing_ok=True)
+        os.symlink(weights.name, link)
+    write_text(folder / "history.csv", trained.history.to_csv(index=False))
+
+
+if __name__ == "__main__":
+    _program.run(main)
