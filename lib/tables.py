@@ -23,6 +23,8 @@ from lib.files import DataError, atomic
 MANIFEST, FRAMES, BOXES, DETECTIONS, TRACKS = "manifest", "frames", "boxes", "detections", "tracks"
 QUERIES, RELATIONS, CAPTIONS, ANSWERS = "queries", "relations", "captions", "answers"
 
+DETECT_STATS, TRACK_STATS, SUBSET = "detect_stats", "track_stats", "subset"
+
 MEDIA_KINDS = ("video", "image", "frames", "none")
 
 _FRAME = {"video": "string", "frame": "int64", "time_s": "float64"}
@@ -48,6 +50,16 @@ COLUMNS: dict[str, dict[str, str]] = {
     BOXES: _FRAME | {"class": "string"} | _BOX | {"track": "int64", "ignore": "bool", "mask": "string"},
     DETECTIONS: _DETECTION,
     TRACKS: _DETECTION | {"track": "int64"},
+    DETECT_STATS: {
+        "video": "string",
+        "frames": "int64",
+        "seconds_decode": "float64",
+        "seconds_model": "float64",
+        "detections": "int64",
+        "seen_in_training": "bool",
+    },
+    TRACK_STATS: {"video": "string", "frames": "int64", "seconds": "float64"},
+    SUBSET: {"key": "string", "video": "string", "frame": "int64", "reason": "string"},
     QUERIES: {"video": "string", "query": "string", "text": "string", "start_s": "float64", "end_s": "float64"},
     RELATIONS: {"video": "string", "frame": "int64", "subject": "int64", "predicate": "string", "object": "int64"},
     CAPTIONS: {"video": "string", "caption": "string", "text": "string"},
@@ -119,6 +131,12 @@ def read_table(path: str | Path, kind: str) -> pd.DataFrame:
     frame = table.select(list(types)).to_pandas()
     _check_values(path, frame, kind)
     return frame
+
+
+def write_units(path: str | Path, units: pd.DataFrame) -> None:
+    """Write per-video units, whose columns depend on task and classes, as Parquet, atomically and without a contract."""
+    with atomic(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(units, preserve_index=False), temporary, compression="zstd")
 
 
 def empty(kind: str) -> pd.DataFrame:
@@ -196,6 +214,7 @@ def _check_values(path: str | Path, frame: pd.DataFrame, kind: str) -> None:
 
 def _refuse(path: str | Path, column: str, bad: pd.Series, values: pd.Series, needs: str) -> None:
     rows = np.flatnonzero(np.asarray(bad))
+    value = values.tolist()[rows[0]]
     raise DataError(
-        f"{path}: column {column!r} {needs}; first bad row {rows[0]}: {values.tolist()[rows[0]]!r} ({len(rows)} of {len(values)})."
+        f"{path}: column {column!r} {needs}; first bad row {rows[0]}: {value!r} ({len(rows)} of {len(values)})."
     )

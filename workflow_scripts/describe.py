@@ -3,19 +3,19 @@
 python -m workflow_scripts.describe                                       all variants of the default study
 python -m workflow_scripts.describe --configfile config/studies/X.yaml    of another study
 python -m workflow_scripts.describe --variant full                        one variant with every resolved setting
-python -m workflow_scripts.describe --settings-table | --schema           what config/README.md and schema.json are made of
+python -m workflow_scripts.describe --write-docs                          renew config/README.md and config/schema.json
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import yaml
 
 from lib.config.base import identity
-from lib.config.documentation import schema, settings_tables
+from lib.config.documentation import generated_files
 from lib.config.study import Study, load_study
+from lib.files import write_text
 from workflow_scripts import _program
 
 
@@ -23,14 +23,13 @@ def main() -> None:
     arguments = _program.parser(__doc__)
     arguments.add_argument("--configfile", type=Path, nargs="*", default=[], help="settings files, as snakemake takes them")
     arguments.add_argument("--variant", help="print one variant with every setting")
-    arguments.add_argument("--settings-table", action="store_true", help="print every setting as markdown tables")
-    arguments.add_argument("--schema", action="store_true", help="print the JSON schema of a settings file")
+    arguments.add_argument("--write-docs", action="store_true", help="renew what is generated from the settings classes")
     given = arguments.parse_args()
 
-    if given.settings_table:
-        print(settings_tables())
-    elif given.schema:
-        print(json.dumps(schema(), indent=1, sort_keys=True))
+    if given.write_docs:
+        for path, text in generated_files().items():
+            write_text(path, text)
+            print(path)
     else:
         study = load_study(given.configfile)
         print(one_variant(study, given.variant) if given.variant else all_variants(study))

@@ -17,7 +17,7 @@ from lib import provenance
 from lib.config.evaluate import EvaluateSettings
 from lib.files import read_json, write_json
 from lib.metrics import track_counts, tracking
-from lib.tables import read_table, write_table
+from lib.tables import read_table, write_units
 from lib.tasks import ScoreJob, task
 from workflow_scripts import _program
 
@@ -53,7 +53,7 @@ def evaluate_scores(given: argparse.Namespace) -> None:
     )
     scored = task(given.settings["task"]).score(job)
     units = given.output.with_suffix(".units.parquet")
-    write_table(units, scored.units, "units")
+    write_units(units, scored.units)
     write_json(given.output, {**scored.scores, "task": given.settings["task"], "status": card["status"]})
     inputs = {"manifest": given.manifest, "predictions": given.predictions}
     provenance.record([given.output, units], stage="evaluate", settings=given.settings, inputs=inputs)
@@ -76,14 +76,14 @@ def evaluate_tracks(given: argparse.Namespace) -> None:
     if (truth["track"] >= 0).any():
         found = tracking.evaluate(truth, tracks, frames, read_json(given.classes)["classes"], iou=settings.track_iou)
         scores |= {"overall": found["overall"], "per_class": found["per_class"], "warnings": []}
-        units = units.merge(found["units"], on="video", how="left")
+        units = units.merge(found["units"], on="video", how="left", suffixes=("", "_labelled"))
     else:
         scores |= {"overall": None, "per_class": None, "warnings": ["no true tracks: HOTA, MOTA and IDF1 are n/a"]}
     seen = int(detecting["seen_in_training"].sum())
     if seen:
         scores["warnings"].append(f"the detector was trained on {seen} of these videos")
     units_path = given.output.with_suffix(".units.parquet")
-    write_table(units_path, units, "track_units")
+    write_units(units_path, units)
     write_json(given.output, scores)
     inputs = {"manifest": given.manifest, "tracks": given.tracks}
     provenance.record([given.output, units_path], stage="evaluate_tracks", settings=given.settings, inputs=inputs)

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from lib.config.merge import CONFIG_FOLDER
 from lib.config.study import Study
+
+BEGIN, END = "<!-- settings: generated -->", "<!-- /settings -->"
+
+
+def generated_files() -> dict[Path, str]:
+    """The files of config/ that are made from the settings classes, with the text that they should have."""
+    readme = CONFIG_FOLDER / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return {
+        readme: f"{before}{BEGIN}\n\n{settings_tables()}\n\n{END}{after}",
+        CONFIG_FOLDER / "schema.json": json.dumps(schema(), indent=1, sort_keys=True, ensure_ascii=False) + "\n",
+    }
 
 
 def schema() -> dict[str, Any]:

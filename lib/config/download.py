@@ -164,8 +164,8 @@ class Dataset(Section):
     )
     splits: Literal["source"] | dict[Name, list[str] | float] = Field(
         "source",
-        description="`source` = as the source states; split -> glob patterns on original names; or split -> fraction of the "
-        "videos, drawn by a hash of the original name. Videos in no split are left out and counted.",
+        description="`source` = as the source states; split -> glob patterns on original names; or split -> fraction of "
+        "the videos, drawn by a hash of the original name. Videos in no split are left out and counted.",
     )
     split_seed: int = Field(0, ge=0, description="With fractions: another seed draws another division.")
     chunks: int = Field(
@@ -179,8 +179,8 @@ class Dataset(Section):
     )
     labelled: Literal["listed", "all"] = Field(
         "listed",
-        description="Frames counted as looked at by an annotator: those that the source lists, or `all` of a video that has "
-        "any (so that the others are background).",
+        description="Frames counted as looked at by an annotator: those that the source lists, or `all` of a video that "
+        "has any (so that the others are background).",
     )
     licence: str | None = shown(None, "Licence of the data, for people.")
     description: str | None = shown(None, "What the data is, for people.")

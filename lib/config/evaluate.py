@@ -23,6 +23,13 @@ class EvaluateSettings(Section):
         description="Detections scored per frame and class, best first; COCO's value is 100. Raising it helps where more "
         "objects of one class are in one frame.",
     )
+    track_iou: float = Field(
+        0.5,
+        gt=0.0,
+        le=1.0,
+        description="Overlap from which a tracked box counts as found in MOTA and IDF1 (HOTA averages over its own); raising it "
+        "asks for tighter boxes.",
+    )
     draws: int = Field(
         1000,
         ge=100,

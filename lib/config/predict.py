@@ -25,11 +25,11 @@ class Merge(Section):
     """Weighted box fusion (Solovyev et al., 2021) of the views' boxes."""
 
     iou: float = Field(
-        0.55,
+        0.7,
         gt=0,
         lt=1,
         description="Boxes of one class that overlap by more than this IoU are averaged into one; higher keeps more "
-        "doubles.",
+        "doubles. Below predict.iou, neighbours that the model kept apart are averaged too, and lose score.",
     )
     skip: float = Field(
         0.001, ge=0, lt=1, description="Boxes below this score are left out before merging; higher is faster."

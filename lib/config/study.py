@@ -30,6 +30,7 @@ from lib.config.variants import Variant
 from lib.config.weights import Weights
 
 DEFAULT_CONFIG = CONFIG_FOLDER / "config.yaml"
+MODEL_SIZES = {"n": "nano", "t": "nano", "s": "small", "m": "medium", "l": "large", "x": "xlarge"}
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -101,6 +102,13 @@ class Study(Section):
         if entry.kind == "pretrained":
             return [0]
         return list(entry.seeds or self.seeds)
+
+    def size_of(self, variant: str) -> str:
+        """Size class of a variant for its resources: stated, or by the letter that ends the model's name."""
+        entry = self.find("variants", variant)
+        if entry.size:
+            return entry.size
+        return MODEL_SIZES.get(self.training_of(variant).model[-1], "medium") if entry.kind == "model" else "tiny"
 
     def trained_on(self, variant: str, dataset: str) -> str:
         """The dataset that a variant is trained on when it is evaluated on `dataset`."""

@@ -29,6 +29,9 @@ class Variant(Section):
     weights: Name | None = Field(None, description="With kind pretrained: the `weights:` entry that is evaluated.")
     training: dict[str, Any] = Field(default_factory=dict, description="Differences from the study's `training:` block.")
     seeds: list[int] | None = Field(None, description="Seeds of this variant when they differ from the study's.")
+    size: Literal["tiny", "nano", "small", "medium", "large", "xlarge", "2xlarge"] | None = shown(
+        None, "Size class for threads, memory and minutes (rules/resources.smk); null = by the model's own size."
+    )
     description: str = shown("", "One sentence for people.")
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
 """Settings of the synthetic world (`source: {format: world}`): what is drawn and how hard it is. Not here: the drawing.
 
 The shares are shares of frames. Together they must be possible (`both` cannot exceed `persons`, and so on); an impossible
-wish is refused with the inequality that it breaks, because a world that silently differs from its settings is worth nothing.
+wish is refused with the inequality that it breaks, because a world that silently differs from its settings is worth
+nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ _SLACK = 1e-9  # sums of decimal shares are not exact
 
 
 class WorldSource(Section):
-    """A building site drawn by the project itself: videos with boxes, masks and tracks of persons, a crane hook, vehicles."""
+    """A building site drawn by the project itself: videos with boxes, masks and tracks of persons, a crane hook,
+    vehicles."""
 
     format: Literal["world"]
     seed: int = Field(0, ge=0, description="Another seed draws another world from the same distribution.")
@@ -32,7 +34,10 @@ class WorldSource(Section):
         (4.0, 8.0), description="[shortest, longest] video in s; lengths are drawn uniformly between them."
     )
     scale: float = Field(
-        1.0, ge=0.3, le=2.0, description="Size of all objects as a factor; at 1 a person is 0.2 to 0.45 of the frame's height."
+        1.0,
+        ge=0.3,
+        le=2.0,
+        description="Size of all objects as a factor; at 1 a person is 0.2 to 0.45 of the frame's height.",
     )
     persons: Share = Field(0.45, description="Share of frames with at least one person.")
     hooks: Share = Field(0.35, description="Share of frames with the crane hook.")
@@ -45,9 +50,9 @@ class WorldSource(Section):
         0.4,
         ge=0.0,
         le=1.0,
-        description="Raising it lowers contrast and adds noise, things that hide objects, changes of light and spread of sizes.",
+        description="Raising it lowers contrast and adds noise, things in front, changes of light and spread of sizes.",
     )
-    crf: int = Field(20, ge=0, le=51, description="Quantiser of the H.264 codec; higher = smaller files, coarser pictures.")
+    crf: int = Field(23, ge=0, le=51, description="Quantiser of the H.264 codec; higher = smaller files, coarser pictures.")
 
     @model_validator(mode="after")
     def _even_size(self) -> WorldSource:
@@ -61,7 +66,9 @@ class WorldSource(Section):
         if shortest > longest:
             raise ValueError(f"seconds: the first must not exceed the second, got {list(self.seconds)}")
         if shortest * self.fps < 2:
-            raise ValueError(f"seconds: {shortest} s at fps {self.fps} is less than two frames. Hint: raise seconds or fps.")
+            raise ValueError(
+                f"seconds: {shortest} s at fps {self.fps} is less than two frames. Hint: raise seconds or fps."
+            )
         return self
 
     @model_validator(mode="after")
@@ -71,14 +78,15 @@ class WorldSource(Section):
             raise ValueError(f"both ({self.both}) must not exceed persons ({self.persons}) or hooks ({self.hooks})")
         if seen + self.empty > 1 + _SLACK:
             raise ValueError(
-                f"persons + hooks - both + empty must not exceed 1, got {seen + self.empty:.3f}. Hint: lower empty, persons or "
-                "hooks, or raise both."
+                f"persons + hooks - both + empty must not exceed 1, got {seen + self.empty:.3f}. Hint: lower empty, "
+                "persons or hooks, or raise both."
             )
         if self.vehicles + self.empty > 1 + _SLACK:
             raise ValueError(f"vehicles + empty must not exceed 1, got {self.vehicles + self.empty:.3f}")
-        if self.vehicles + _SLACK < 1 - seen - self.empty:
+        bare = 1 - seen - self.empty
+        if self.vehicles + _SLACK < bare:
             raise ValueError(
-                f"vehicles ({self.vehicles}) must be at least 1 - (persons + hooks - both) - empty = {1 - seen - self.empty:.3f}: "
-                "a frame that is not empty and holds neither person nor hook holds a vehicle. Hint: raise empty or vehicles."
+                f"vehicles ({self.vehicles}) must be at least 1 - (persons + hooks - both) - empty = {bare:.3f}: a frame that "
+                "is not empty and holds neither person nor hook holds a vehicle. Hint: raise empty or vehicles."
             )
         return self

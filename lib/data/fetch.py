@@ -51,7 +51,7 @@ class Status:
     mtime_ns: int = 0
 
 
-def read_files(path: Path) -> list[FileEntry]:
+def read_file_table(path: Path) -> list[FileEntry]:
     """The csv table path,url,sha256,bytes (bytes may be empty). DataError names file:line of a bad or repeated row."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -80,9 +80,9 @@ def fetch(
 ) -> list[Status]:
     """Make every file whole below `target`; returns one Status per file and writes them to `status_file` (JSON).
 
-    mirror: folder looked into first, by the longest common end of the path, then by file name, always by sha256. on_missing:
-    "fail" or "skip". workers: downloads at once. DataError: a download with another sha256, always; files that cannot be had
-    at all, with "fail", naming the first ten.
+    mirror: folder looked into first, by the longest common end of the path, then by file name, always by sha256.
+    on_missing: "fail" or "skip". workers: downloads at once. DataError: a download with another sha256, always; files that
+    cannot be had at all, with "fail", naming the first ten.
     """
     entries = list(files)
     known = _known(status_file)

@@ -1,4 +1,4 @@
-"""Safe ids for videos with odd names: what becomes part of a path. Not here: the original names (the manifest keeps them)."""
+"""Safe ids for videos with odd names, fit to be part of a path. Not here: the original names (the manifest keeps them)."""
 
 from __future__ import annotations
 

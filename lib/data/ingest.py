@@ -21,11 +21,10 @@ from lib.config.download import Dataset
 from lib.data.ids import unique_ids
 from lib.data.probing import Media, look
 from lib.data.sources import Item, Source
-from lib.data.splits import assign
+from lib.data.splits import check_leaks, draw_splits
+from lib.data.truth import Video, boxes_table, class_counts, detections_table, frames_table, write_truth
 from lib.files import DataError, write_json, write_text
 
-_EDGES = ["x1", "y1", "x2", "y2"]
-_CLIP_SLACK = 0.01  # px; less is rounding in the source, clipped but not worth counting
 _LISTED = 10
 
 
@@ -42,20 +41,12 @@ class Summary:
     classes: list[str]
     warnings: list[str]
 
-
-@dataclass(frozen=True)
-class _Video:
-    """One item that is used: its id, split and media."""
-
-    item: Item
-    video: str
-    split: str
-    media: Media
-    frames: int
-    fps: float
-    width: int
-    height: int
-    times: np.ndarray
+    def text(self) -> str:
+        """One line for a person."""
+        return (
+            f"{self.videos} videos ({self.skipped} skipped), {self.frames} labelled frames, {self.boxes} boxes "
+            f"({self.boxes_clipped} clipped, {self.boxes_dropped} dropped) of {len(self.classes)} classes; see quality.csv"
+        )
 
 
 def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> Summary:
@@ -65,7 +56,7 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
     missing or broken (with `on_missing: fail`) and for one file in two splits.
     """
     names = choose_classes(dataset.classes, source.classes)
-    splits = assign(source.items, dataset.splits, dataset.split_seed)
+    splits = _splits(source.items, dataset)
     ids = unique_ids(item.original for item in source.items)
     chosen = [item for item in source.items if splits[item.original] is not None]
     media = look(chosen, stream=dataset.stream, cache=out / "state" / "probe.jsonl", workers=workers)
@@ -81,19 +72,21 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
         raise DataError(
             f"{out.name}: no usable video is left of {len(source.items)}. Hint: check `splits` and the source's root."
         )
-    _refuse_leaks(videos)
+    manifest = _manifest(videos)
+    check_leaks(manifest)
     causes |= {item.original: "in no split" for item in source.items if splits[item.original] is None}
 
-    boxes, changes = _boxes(source.boxes, videos, names)
-    frames = _frames(source.frames, videos, everything=dataset.labelled == "all")
-    _write_truth(out / "truth", frames, boxes, _detections(source, videos, names))
+    boxes, changes = boxes_table(source.boxes, videos, names)
+    frames = frames_table(source.frames, videos, everything=dataset.labelled == "all")
+    given = None if source.detections is None else detections_table(source.detections, videos, names)
+    write_truth(out / "truth", frames, boxes, given)
     order = list(dict.fromkeys(names.values()))
-    counts = _counts(boxes, videos, order)
+    counts = class_counts(boxes, videos, order)
     grouped = {name: [old for old, new in names.items() if new == name] for name in order}
     write_json(out / "classes.json", {"classes": order, "source_classes": grouped, "counts": counts})
     changes = _with_notes(changes, source)
     write_text(out / "quality.csv", _quality(source, videos, ids, splits, causes, boxes, changes).to_csv(index=False))
-    tables.write_table(out / "manifest.parquet", _manifest(videos), tables.MANIFEST)
+    tables.write_table(out / "manifest.parquet", manifest, tables.MANIFEST)
     return Summary(
         videos=len(videos),
         skipped=len(source.items) - len(videos),
@@ -119,6 +112,19 @@ def choose_classes(wanted: list[str] | dict[str, list[str]] | None, known: list[
     return {old: name for name, group in groups.items() for old in group}
 
 
+def _splits(items: list[Item], dataset: Dataset) -> dict[str, str | None]:
+    """Original name -> split, None = in none."""
+    if not isinstance(dataset.splits, str):
+        drawn = draw_splits([item.original for item in items], dataset.splits, dataset.split_seed)
+        return {item.original: drawn.get(item.original) for item in items}
+    unstated = [item.original for item in items if item.split is None]
+    if unstated:
+        raise ConfigError(
+            f"splits: 'source', but the source states no split for {unstated[0]!r}. Hint: give patterns or fractions."
+        )
+    return {item.original: item.split for item in items}
+
+
 def _furthest(source: Source) -> dict[str, int]:
     """Original name -> last frame that the truth names."""
     return source.frames.groupby("original")["frame"].max().to_dict()
@@ -126,15 +132,17 @@ def _furthest(source: Source) -> dict[str, int]:
 
 def _cause(item: Item, media: Media | None, furthest: dict[str, int]) -> str:
     """Why this item cannot be used ("" = it can)."""
-    if media is None:
-        return ""
-    if media.probe is None:
+    if media is not None and media.probe is None:
         return media.cause
-    seen = media.probe
+    last = furthest.get(item.original, -1)
+    frames = (item.frames or 0) if media is None or media.probe is None else media.probe.frames
+    if last >= frames:
+        return f"{item.path or item.original}: the truth names frame {last}, but there are {frames} frames"
+    seen = media.probe if media is not None else None
+    if seen is None:
+        return ""
     if item.width and item.height and (item.width, item.height) != (seen.width, seen.height):
         return f"{item.path}: the source states {item.width}x{item.height} px, the file is {seen.width}x{seen.height}"
-    if furthest.get(item.original, -1) >= seen.frames:
-        return f"{item.path}: the truth names frame {furthest[item.original]}, the file has {seen.frames} frames"
     return ""
 
 
@@ -149,18 +157,7 @@ def _refuse_broken(causes: dict[str, str], on_missing: str) -> None:
         )
 
 
-def _refuse_leaks(videos: list[_Video]) -> None:
-    first: dict[str, _Video] = {}
-    for video in videos:
-        known = first.setdefault(video.media.sha256, video) if video.media.sha256 else video
-        if known.split != video.split:
-            raise DataError(
-                f"the same file is in two splits: {known.item.original!r} in {known.split!r} and {video.item.original!r} in "
-                f"{video.split!r} (sha256 {video.media.sha256[:12]}). Hint: leave one of them out by `splits` patterns."
-            )
-
-
-def _video(item: Item, video: str, split: str, media: Media) -> _Video:
+def _video(item: Item, video: str, split: str, media: Media) -> Video:
     seen = media.probe
     if seen is None:  # kind "none": what the source states is all there is
         frames, width, height = item.frames or 0, item.width or 0, item.height or 0
@@ -171,96 +168,7 @@ def _video(item: Item, video: str, split: str, media: Media) -> _Video:
     else:
         fps = float(item.fps or math.nan)
         times = np.arange(frames) / fps
-    return _Video(item, video, split, media, frames, fps, width, height, times)
-
-
-def _frames(listed: pd.DataFrame, videos: list[_Video], *, everything: bool) -> pd.DataFrame:
-    """The FRAMES table: listed frames of used videos; with `everything`, all frames of videos that have any."""
-    by_name = {video.item.original: video for video in videos}
-    rows = listed[listed["original"].isin(by_name)]
-    if everything:
-        names = rows["original"].unique()
-        rows = pd.DataFrame(
-            {
-                "original": np.repeat(names, [by_name[name].frames for name in names]),
-                "frame": np.concatenate(
-                    [np.zeros(0, dtype=np.int64), *(np.arange(by_name[name].frames) for name in names)]
-                ),
-            }
-        )
-    return _placed(rows, by_name)[["video", "frame", "time_s"]]
-
-
-def _placed(rows: pd.DataFrame, by_name: dict[str, _Video]) -> pd.DataFrame:
-    """Rows with video and time_s added, sorted by video and frame; rows of the same frame keep the source's order."""
-    times = [by_name[name].times[frame] for name, frame in zip(rows["original"], rows["frame"], strict=True)]
-    ids = [by_name[name].video for name in rows["original"]]
-    placed = rows.assign(video=pd.Series(ids, index=rows.index, dtype=object), time_s=np.asarray(times, dtype=np.float64))
-    return placed.sort_values(["video", "frame"], kind="stable", ignore_index=True)
-
-
-def _boxes(
-    stated: pd.DataFrame, videos: list[_Video], names: dict[str, str]
-) -> tuple[pd.DataFrame, dict[str, Counter[str]]]:
-    """The BOXES table of used videos and chosen classes, clipped to the picture, and clipped / dropped by original name."""
-    by_name = {video.item.original: video for video in videos}
-    rows = stated[stated["original"].isin(by_name) & stated["class"].isin(names)]
-    rows = rows.assign(**{"class": rows["class"].map(names)})
-    limits = np.array([[by_name[name].width, by_name[name].height] for name in rows["original"]], dtype=np.float64)
-    limits = np.where(limits.reshape(-1, 2) > 0, limits.reshape(-1, 2), np.inf)
-    before = rows[_EDGES].to_numpy(dtype=np.float64)
-    after = before.clip(0.0, np.tile(limits, 2))
-    gone = (after[:, 2] - after[:, 0] <= 0) | (after[:, 3] - after[:, 1] <= 0)
-    moved = (np.abs(after - before) > _CLIP_SLACK).any(axis=1) & ~gone
-    changes = {"clipped": Counter(rows["original"][moved]), "dropped": Counter(rows["original"][gone])}
-    rows = rows.assign(**dict(zip(_EDGES, after.T, strict=True)))[~gone]
-    return _placed(rows, by_name)[list(tables.COLUMNS[tables.BOXES])], changes
-
-
-def _detections(source: Source, videos: list[_Video], names: dict[str, str]) -> pd.DataFrame | None:
-    if source.detections is None:
-        return None
-    by_name = {video.item.original: video for video in videos}
-    rows = source.detections
-    rows = rows[rows["original"].isin(by_name) & rows["class"].isin(names)]
-    rows = rows.assign(**{"class": rows["class"].map(names)})
-    return _placed(rows, by_name)[list(tables.COLUMNS[tables.DETECTIONS])]
-
-
-def _write_truth(folder: Path, frames: pd.DataFrame, boxes: pd.DataFrame, detections: pd.DataFrame | None) -> None:
-    """All truth tables, empty where the source has none; tracks hold the boxes with a track that are not ignored."""
-    tracks = boxes[(boxes["track"] >= 0) & ~boxes["ignore"]].assign(score=1.0)[list(tables.COLUMNS[tables.TRACKS])]
-    twice = tracks.duplicated(["video", "frame", "track"])
-    if twice.any():
-        row = tracks[twice].iloc[0]
-        raise DataError(
-            f"video {row['video']!r}, frame {row['frame']}: track {row['track']} has two boxes. Hint: one id, one box."
-        )
-    filled = {tables.FRAMES: frames, tables.BOXES: boxes, tables.TRACKS: tracks.reset_index(drop=True)}
-    for kind in (tables.QUERIES, tables.RELATIONS, tables.CAPTIONS, tables.ANSWERS):
-        filled[kind] = tables.empty(kind)
-    for kind, table in filled.items():
-        tables.write_table(folder / f"{kind}.parquet", table, kind)
-    if detections is None:
-        (folder / "detections.parquet").unlink(missing_ok=True)  # of an earlier state of the source
-    else:
-        tables.write_table(folder / "detections.parquet", detections, tables.DETECTIONS)
-
-
-def _counts(boxes: pd.DataFrame, videos: list[_Video], order: list[str]) -> dict[str, dict[str, dict[str, int]]]:
-    """Split -> class -> frames that hold it and instances; ignored boxes are not counted."""
-    split_of = {video.video: video.split for video in videos}
-    real = boxes[~boxes["ignore"]]
-    real = real.assign(split=real["video"].map(split_of))
-    instances = real.groupby(["split", "class"]).size().to_dict()
-    held = real.drop_duplicates(["video", "frame", "class"]).groupby(["split", "class"]).size().to_dict()
-    return {
-        split: {
-            name: {"frames": int(held.get((split, name), 0)), "instances": int(instances.get((split, name), 0))}
-            for name in order
-        }
-        for split in sorted(set(split_of.values()))
-    }
+    return Video(item, video, split, media, frames, fps, width, height, times)
 
 
 def _warnings(source: Source, counts: dict[str, dict[str, dict[str, int]]], order: list[str]) -> list[str]:
@@ -284,7 +192,7 @@ def _with_notes(changes: dict[str, Counter[str]], source: Source) -> dict[str, A
 
 def _quality(
     source: Source,
-    videos: list[_Video],
+    videos: list[Video],
     ids: dict[str, str],
     splits: dict[str, str | None],
     causes: dict[str, str],
@@ -310,7 +218,7 @@ def _quality(
     return pd.DataFrame(rows, columns=order).astype(whole).sort_values("video", ignore_index=True)
 
 
-def _looks(video: _Video, notes: str) -> dict[str, Any]:
+def _looks(video: Video, notes: str) -> dict[str, Any]:
     seen = video.media.probe
     cut = "cut: fewer frames than its header states" if seen is not None and seen.cut else ""
     return {
@@ -327,13 +235,13 @@ def _looks(video: _Video, notes: str) -> dict[str, Any]:
     }
 
 
-def _duration(video: _Video) -> float:
+def _duration(video: Video) -> float:
     if video.item.kind in ("frames", "none"):
         return video.frames / video.fps
     return video.media.probe.duration_s if video.media.probe is not None else 0.0
 
 
-def _manifest(videos: list[_Video]) -> pd.DataFrame:
+def _manifest(videos: list[Video]) -> pd.DataFrame:
     rows = [
         {
             "video": video.video,

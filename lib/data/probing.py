@@ -19,7 +19,7 @@ import numpy as np
 from lib.data.progress import track
 from lib.data.sources import Item, images_in
 from lib.data.video import Probe, probe
-from lib.files import DataError, folder_digest, sha256_file
+from lib.files import DataError, sha256_file, sha256_text
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def look(items: list[Item], *, stream: int | None, cache: Path, workers: int) ->
                 log.flush()
             return media
 
+        log.write("\n")  # closes a line that a killed job left torn
         wanted = [item for item in items if item.path is not None]
         found = track(pool.map(one, wanted), total=len(wanted), label="looking at media")
         return {item.original: media for item, media in zip(wanted, found, strict=True)}
@@ -60,8 +61,13 @@ def look(items: list[Item], *, stream: int | None, cache: Path, workers: int) ->
 def _look(item: Item, stream: int | None) -> Media:
     path = Path(item.path or "")
     seen = probe(path, stream if item.kind == "video" else None)
-    digest = folder_digest(path, content=True) if item.kind == "frames" else sha256_file(path)
+    digest = _folder_sha256(path) if item.kind == "frames" else sha256_file(path)
     return Media(seen, digest)
+
+
+def _folder_sha256(folder: Path) -> str:
+    """One sha256 over the names and contents of a folder's frames."""
+    return sha256_text(json.dumps([[file.name, sha256_file(file)] for file in images_in(folder)]))
 
 
 def _key(item: Item, stream: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Reading and writing media: videos (PyAV), images (PIL header, OpenCV pixels), folders of frames. Not here: datasets.
+"""Reading and writing media: videos (PyAV), single images, folders of frames. Not here: image files (images.py), datasets.
 
 Letters: T frames, H height, W width (px). A frame's index counts from 0 in presentation order; its time is
 pts x time_base, minus that of the first frame (s). Frames are as people see them: turned by the file's rotation or EXIF.
@@ -15,27 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from lib.data.images import check_image, image_size, read_image
 from lib.data.sources import images_in, media_kind
 from lib.files import DataError, atomic
 
 _OPEN_ONLY = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,flv,asf,ogg,m4v,h264,hevc,wav,mp3,flac,aac",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,flv,asf,ogg,m4v,h264,hevc,wav,mp3",
 }
 _TIMELESS = {"avi", "h264", "hevc", "m4v"}  # formats that store no presentation times: index / stated rate instead
-_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
 class Probe:
     """What a media file is. fps is NaN and stream -1 for images and folders of frames.
 
-    width, height (px) as seen, after rotation. `cut`: fewer frames came than the file's header states. `times`: (T,) float64,
-    s, of every frame; empty for folders of frames.
+    width, height (px) as seen, after rotation. `cut`: fewer frames came than the file's header states. `times`: (T,)
+    float64, s, of every frame; empty for folders of frames.
     """
 
     frames: int
@@ -76,40 +74,10 @@ def probe(path: str | Path, stream: int | None = None) -> Probe:
     return _probe_image(path) if media_kind(path) == "image" else _probe_video(path, stream)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) in px of an image as seen, after turning by EXIF; reads the header only. DataError when unreadable."""
-    with _image(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-    return (height, width) if turned else (width, height)
-
-
-def _image(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({type(error).__name__}: {error}).") from error
-
-
 def _probe_image(path: Path) -> Probe:
-    with _image(path) as image:
-        codec = str(image.format).lower()
-        rotated = image.getexif().get(_EXIF_ORIENTATION, 1) > 1
-        try:
-            image.verify()  # checksums, where the format has them
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{path}: damaged image ({error}).") from error
-    if codec == "jpeg" and not _jpeg_ends(path):
-        raise DataError(f"{path}: cut image (its end marker is missing).")
+    codec, rotated = check_image(path)
     width, height = image_size(path)
     return Probe(1, math.nan, width, height, 0.0, -1, rotated, False, False, codec, times=np.zeros(1))
-
-
-def _jpeg_ends(path: Path) -> bool:
-    """Whether the end marker lies in the last 64 KiB (cameras append thumbnails and padding behind it)."""
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 65536))
-        return b"\xff\xd9" in file.read()
 
 
 def _probe_folder(path: Path) -> Probe:
@@ -128,8 +96,8 @@ def _open(path: Path) -> av.container.InputContainer:
         return av.open(str(path.absolute()), options=dict(_OPEN_ONLY))
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(
-            f"{path}: cannot be opened as a video ({error}). Hint: is it whole? A file cut before its index, or a playlist, "
-            f"cannot be read."
+            f"{path}: cannot be opened as a video ({error}). Hint: is it whole? A file that was cut before its index "
+            f"cannot be read, nor can a playlist."
         ) from error
 
 
@@ -316,15 +284,12 @@ def _read_images(
     for index in range(0, len(files), stride) if wanted is None else sorted(wanted):
         if index >= len(files):
             return
-        picture = cv2.imread(str(files[index]), cv2.IMREAD_COLOR)
-        if picture is None:
-            stats.frames, stats.error = index, f"{files[index].name} is missing or damaged"
+        try:
+            picture = read_image(files[index], size)
+        except DataError as error:
+            stats.frames, stats.error = index, str(error)
             return
-        if size is not None and (picture.shape[1], picture.shape[0]) != size:
-            shrinks = size[0] * size[1] < picture.shape[0] * picture.shape[1]
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        time_s = 0.0 if kind == "image" else (index / fps if fps else math.nan)
-        yield index, time_s, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        yield index, 0.0 if kind == "image" else (index / fps if fps else math.nan), picture
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, size: tuple[int, int]) -> int:

@@ -1,10 +1,10 @@
-"""The synthetic world's plan: which classes each stretch of each video shows, and the words that describe a scene. Not here: the
-motion itself (world_motion.py), pictures (world_draw.py), files (world_files.py). Seeded, numpy only.
+"""The synthetic world's plan: which classes each stretch of each video shows, and the words that describe a scene. Not
+here: the motion itself (world_motion.py), pictures (world_draw.py), files (world_files.py). Seeded, numpy only.
 
-Every video is a row of phases, and a phase says which of person, hook and vehicle are to be seen. Phases are drawn so that the
-shares of frames follow the settings in every split, from the first video on. Things enter and leave at the phase's edge: persons
-and vehicles over the sides, the hook over the top. One visit is one track (who leaves and comes back gets a new one, as in
-MOTChallenge).
+Every video is a row of phases, and a phase says which of person, hook and vehicle are to be seen. Phases are drawn so
+that the shares of frames follow the settings in every split, from the first video on. Things enter and leave at the
+phase's edge: persons and vehicles over the sides, the hook over the top. One visit is one track (who leaves and comes
+back gets a new one, as in MOTChallenge).
 
 Geometry: a static camera over flat ground, horizon at 0.45 of the height; at ground row y (px) one metre is
 0.514 * (y - horizon) px. Letters: T frames of a video, W, H the frame's sides in px.
@@ -34,10 +34,10 @@ Presence = tuple[bool, bool, bool]
 class State:
     """One thing in one frame.
 
-    kind: a class of CLASSES, or "load" (drawn, never annotated). x, y: its anchor in px (feet, wheels, underside of a load, tip
-    of the hook). depth: the ground row in px that it stands on or hangs above, which orders what hides what. unit: px per metre.
-    facing: 1 right, -1 left. look: number that colours and build are taken from, constant over a track. attributes: what later
-    truths need ("activity", "carrying", "load", "held_by", "model").
+    kind: a class of CLASSES, or "load" (drawn, never annotated). x, y: its anchor in px (feet, wheels, underside of a
+    load, tip of the hook). depth: the ground row in px that it stands on or hangs above, which orders what hides what.
+    unit: px per metre. facing: 1 right, -1 left. look: number that colours and build are taken from, constant over a
+    track. attributes: what later truths need ("activity", "carrying", "load", "held_by", "model").
     """
 
     kind: str
@@ -139,8 +139,11 @@ def _plan_split(options: WorldSource, split: str, count: int) -> list[Plan]:
     return plans
 
 
-def _next_presence(rng: np.random.Generator, shares: dict[Presence, float], given: dict[Presence, int], length: int) -> Presence:
-    """The next phase, drawn in proportion to what each combination still lacks; person and hook together never exceed theirs."""
+def _next_presence(
+    rng: np.random.Generator, shares: dict[Presence, float], given: dict[Presence, int], length: int
+) -> Presence:
+    """The next phase, drawn in proportion to what each combination still lacks; person and hook together never exceed
+    theirs."""
     total = sum(given.values()) + length
     states = list(shares)
     lack = np.array([max(0.0, shares[state] * total - given[state]) for state in states])

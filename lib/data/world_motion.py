@@ -1,8 +1,9 @@
 """The synthetic world in motion: where each person, hook, load and vehicle is in each frame. Not here: how they look.
 
-`simulate` returns the plain list of states that pictures, boxes and masks are drawn from and that later truths (events, relations)
-are derived from. Paths are a few key points over time, joined linearly; a visit that does not span its whole video begins and ends
-at the picture's edge with about a quarter of the body to be seen, and goes on outside for as long as a part would still peep in.
+`simulate` returns the plain list of states that pictures, boxes and masks are drawn from and that later truths (events,
+relations) are derived from. Paths are a few key points over time, joined linearly; a visit that does not span its whole
+video begins and ends at the picture's edge with about a quarter of the body to be seen, and goes on outside for as long
+as a part would still peep in.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _stroll(rng: np.random.Generator, stage: Stage, visit: Visit, speed: float, 
         rest = max(0.1, 1 - 2 * (stops[1] - edge) / (speed * duration))
         keys = [start, start + duration * (1 - rest) / 2, start + duration * (1 + rest) / 2, end]
     elif enters or leaves:
-        reach = min(speed * duration * rng.uniform(0.6, 1.0), stage.width * rng.uniform(0.35, 0.85) - edge)
+        reach = min(speed * duration * rng.uniform(0.75, 1.0), stage.width * rng.uniform(0.3, 0.85) - edge)
         reach = max(reach, body)
         travel = min(duration * 0.95, reach / speed)
         spans = [edge, edge + reach, edge + reach]
@@ -99,7 +100,9 @@ def _stroll(rng: np.random.Generator, stage: Stage, visit: Visit, speed: float, 
     return _walked(stage, keys, spans, visit, speed, body, bool(side))
 
 
-def _walked(stage: Stage, keys: list[float], spans: list[float], visit: Visit, speed: float, body: float, mirror: bool) -> _Path:
+def _walked(
+    stage: Stage, keys: list[float], spans: list[float], visit: Visit, speed: float, body: float, mirror: bool
+) -> _Path:
     """Key points to a path over whole frames, with the way outside the picture before and after the visit."""
     start, end = visit
     keys, spans = list(keys), list(spans)
@@ -128,7 +131,7 @@ def _person(
 ) -> None:
     depth = stage.depth(rng, nearest=0.98, middle=0.79, farthest=0.63)
     metre = float(stage.unit(depth))
-    path = _stroll(rng, stage, visit, float(rng.uniform(0.9, 1.8)) * metre / stage.fps, _PERSON_M * metre)
+    path = _stroll(rng, stage, visit, float(rng.uniform(1.1, 2.2)) * metre / stage.fps, _PERSON_M * metre)
     drift = rng.uniform(-0.05, 0.05) * stage.height * stage.spread  # towards the camera or away from it
     rows = np.clip(depth + np.linspace(0, drift, len(path.x)), 0.6 * stage.height, 0.99 * stage.height)
     stride = np.cumsum(np.abs(np.diff(path.x, prepend=path.x[0]))) / (_STRIDE_M * metre)
@@ -172,7 +175,7 @@ def _hook(rng: np.random.Generator, stage: Stage, states: list[list[State]], vis
     keys, heights, x_keys, grip = _hook_keys(rng, stage, visit, job, LOADS_M.get(load, 0.0) + SLING_M, depth / metre)
     frames = np.arange(max(0, int(keys[0])), min(stage.frames, int(np.ceil(keys[-1]))))
     tip = np.interp(frames, keys, heights)
-    travel = np.interp(frames, [start, grip, end] if job != "deliver" else [start, grip, end], x_keys)
+    travel = np.interp(frames, [start, grip, end], x_keys)
     sway = rng.uniform(0.03, 0.15) * np.sin(2 * np.pi * (frames / stage.fps / 2.4 + rng.uniform(0, 1)))
     look, load_look = (int(value) for value in rng.integers(1 << 30, size=2))
     x = travel + sway * metre * np.clip(tip / 3.0, 0.2, 1.0)
@@ -196,7 +199,7 @@ def _hook(rng: np.random.Generator, stage: Stage, states: list[list[State]], vis
 def _hook_keys(
     rng: np.random.Generator, stage: Stage, visit: Visit, job: str, lowest: float, top: float
 ) -> tuple[list[float], list[float], list[float], int]:
-    """Key points of a hook's visit: frames, heights of the tip in m, x in px at (start, grip, end), and the frame of the grip.
+    """Key points of a hook's visit: frames, heights of the tip in m, x in px at (start, grip, end), the frame of the grip.
 
     lowest: height in m at which it takes or leaves a load; top: height in m of the picture's upper edge.
     """

@@ -49,7 +49,7 @@ def view_imgsz(view: View, imgsz: int) -> int:
 
 
 def back(boxes: np.ndarray, view: View, *, width: int) -> np.ndarray:
-    """Boxes (N, 6) px of a view in px of the plain frame, float64 (so that mirroring twice is exact)."""
+    """Boxes (N, 6) px of a view in px of the plain frame, float64 (mirroring twice is then exact to 2⁻⁴⁰ px)."""
     boxes = np.array(boxes, dtype=np.float64).reshape(-1, 6)
     if view.flip:
         boxes[:, [0, 2]] = width - boxes[:, [2, 0]]

@@ -74,8 +74,8 @@ def _located(boxes: pd.DataFrame, index: pd.MultiIndex, classes: Sequence[str]) 
     position = np.empty(0, dtype=np.int64)
     if len(boxes):
         position = index.get_indexer(pd.MultiIndex.from_frame(boxes[["video", "frame"]]))
-    class_index = boxes["class"].map({name: number for number, name in enumerate(classes)}).fillna(-1).astype(np.int64)
-    labelled, known = position >= 0, (class_index >= 0).to_numpy()
+    class_index = pd.Index(list(classes), dtype=object).get_indexer(boxes["class"].astype(object)).astype(np.int64)
+    labelled, known = position >= 0, class_index >= 0
     kept = boxes.assign(image=position + 1, class_index=class_index)[labelled & known]
     return kept.reset_index(drop=True), int((~labelled).sum()), int((labelled & ~known).sum())
 

@@ -1,9 +1,10 @@
 """Intervals over videos and seeds, paired differences, and correction for many comparisons. Not here: any metric.
 
-Percentile bootstrap (Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13) with videos as units: frames of one
-video are near-copies of each other, so that resampling frames would promise far too narrow an interval. All rows of a
-board use the same resamples (the same weights), so that what is hard or easy about a video cancels in a difference. With
-S ≥ 2 seeds the seeds are resampled too, independently for every row: a training run of one variant has no twin in another.
+Percentile bootstrap (Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13) with videos as units, its levels
+widened for few videos (Hesterberg 2015, What Teachers Should Know About the Bootstrap, “expanded percentile”). Videos, not
+frames: frames of one video are near-copies of each other and would promise far too narrow an interval. All rows of a board
+use the same resamples (the same weights), so that what is hard or easy about a video cancels in a difference. With S ≥ 2
+seeds the seeds are resampled too, independently for every variant: a training run of one has no twin in another.
 
 Letters: V videos, D draws, S seeds, M comparisons.
 """
@@ -17,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from lib.files import DataError
 
@@ -71,9 +73,11 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(n_units, np.full(n_units, 1.0 / n_units), size=draws)
 
 
-def interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
+def interval(samples: np.ndarray, level: float = 0.95, *, units: int | None = None) -> tuple[float, float] | None:
     """Percentile interval: the (1 − level)/2 and (1 + level)/2 quantiles of the D samples.
 
+    With `units` (how many were resampled, V ≥ 2) the quantiles are moved outwards to Φ(± √(V/(V−1)) · t), t the Student-t
+    quantile with V − 1 degrees of freedom (Hesterberg 2015, section 5.2): the plain ones are too narrow for few units.
     Draws without a score (NaN) are left out; None when more than half of them have none. Raises DataError for a level
     outside (0, 1).
     """
@@ -83,8 +87,19 @@ def interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float] | 
     known = samples[np.isfinite(samples)]
     if len(known) == 0 or len(known) < len(samples) / 2:
         return None
-    low, high = np.quantile(known, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    below = (1.0 - level) / 2.0
+    if units is not None:
+        below = float(ndtr(np.sqrt(units / (units - 1)) * stdtrit(units - 1, below)))
+    low, high = np.quantile(known, [below, 1.0 - below])
     return float(low), float(high)
+
+
+def _significance(samples: np.ndarray, units: int) -> float:
+    """Two-sided p of “no difference”: twice the smaller share of draws on one side of 0, narrowed as `interval` widens."""
+    known = samples[np.isfinite(samples)]
+    tail = min(int((known <= 0).sum()), int((known >= 0).sum()))
+    share = min(0.5, (1.0 + tail) / (1.0 + len(known)))
+    return float(2.0 * stdtr(units - 1, ndtri(share) / np.sqrt(units / (units - 1))))
 
 
 def seeds_and_videos_interval(
@@ -93,7 +108,9 @@ def seeds_and_videos_interval(
     """Mean score over S seeds and its interval over videos and seeds.
 
     seeds: per seed the units (V rows with a column `video`, the same videos in the same order); weights: D×V of
-    `bootstrap_weights`, the same for all rows of a board; row: the row's name, which makes its resampling of seeds its own.
+    `bootstrap_weights`, the same for all rows of a board; row: name of the trained variant, which makes its resampling of
+    seeds its own (rows that use the same trained models, say TTA modes of one variant, share the name: their seeds stay
+    paired).
     Every draw scores each seed on the same resampled videos and averages S − 1 seeds drawn with replacement (Rao & Wu 1988:
     one fewer than there are makes the bootstrap variance of a mean unbiased for few units); with S = 1 it covers videos
     only and `note` says so. Raises DataError when the seeds hold different videos or the weights do not fit.
@@ -113,7 +130,7 @@ def seeds_and_videos_interval(
         reason = f"no interval: {videos} videos, at least {MINIMUM_VIDEOS} are needed"
         return Estimate(value, None, None, reason, None, videos, per_seed, None)
     samples = _seed_means(np.stack([score(units, weights) for units in seeds]), row)
-    ends = interval(samples, level)
+    ends = interval(samples, level, units=videos)
     if ends is None:
         reason = "no interval: more than half of the resamples hold no truth"
         return Estimate(value, None, None, reason, None, videos, per_seed, None)
@@ -163,13 +180,11 @@ def paired_difference(a: Estimate, b: Estimate, *, level: float = 0.95, higher_i
             "a paired difference needs the same videos and the same draws. Hint: use one set of weights per board."
         )
     samples = a.samples - b.samples
-    ends = interval(samples, level)
+    ends = interval(samples, level, units=a.videos)
     if ends is None:
         reason = "no interval: more than half of the resamples hold no truth"
         return Difference(value, None, None, None, None, reason)
-    known = samples[np.isfinite(samples)]
-    tail = min((known <= 0).sum(), (known >= 0).sum())
-    p = min(1.0, 2.0 * (1.0 + float(tail)) / (1.0 + len(known)))
+    p = _significance(samples, a.videos)
     return Difference(value, *ends, p, _verdict(*ends, higher_is_better), None)
 
 

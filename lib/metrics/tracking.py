@@ -53,8 +53,8 @@ def evaluate(
     A track is compared with true tracks of its own class. `iou`: overlap from which a box counts as found in MOTA, IDF1 and
     their counts (HOTA averages over its own thresholds). A box that fits an ignored true box, or lies mostly inside one, is
     no false alarm. overall and per_class hold SCORES plus n_truth and n_predictions (boxes), n_true_tracks, n_tracks and
-    `reason`; the scores are None where there is no true track. Without predictions HOTA, DetA, AssA, MOTA and IDF1 are 0 and
-    every true box is FN. Raises DataError for missing columns, a class named twice, or one id twice in a frame.
+    `reason`; the scores are None where there is no true track. Without predictions HOTA, DetA, AssA, MOTA and IDF1 are 0
+    and every true box is FN. Raises DataError for missing columns, a class named twice, or one id twice in a frame.
     """
     truth = _checked(truth if "ignore" in truth else truth.assign(ignore=False), "truth")
     tracks = _checked(tracks, "tracks")
@@ -205,8 +205,8 @@ def _scores(results: Results | None, sizes: Iterable[dict[str, int]]) -> dict[st
 def _units(per_video: dict[str, Results], steps: list[np.ndarray], metrics: dict[str, Any]) -> pd.DataFrame:
     """One row per video (all classes together): what the scores are made of, and the scores of the video alone.
 
-    Columns: video (str), frames (int64), COUNTS (int64), HOTA_TP, HOTA_FN, HOTA_FP and AssA_sum = AssA · HOTA_TP (lists of A
-    float64), and HOTA, DetA, AssA, MOTA, IDF1 (float64, NaN where the video has no true track).
+    Columns: video (str), frames (int64), COUNTS (int64), HOTA_TP, HOTA_FN, HOTA_FP and AssA_sum = AssA · HOTA_TP (lists of
+    A float64), and HOTA, DetA, AssA, MOTA, IDF1 (float64, NaN where the video has no true track).
     """
     rows = []
     for (video, results), frames in zip(per_video.items(), steps, strict=True):

@@ -98,11 +98,12 @@ def map_classes(boxes: np.ndarray, mapping: np.ndarray, *, iou: float) -> np.nda
 
 def _suppressed(boxes: np.ndarray, iou: float) -> np.ndarray:
     """Places of the rows that survive non-maximum suppression."""
-    import torch
-    from torchvision.ops import nms
+    import cv2
 
-    kept = nms(torch.from_numpy(boxes[:, :4].astype(np.float32)), torch.from_numpy(boxes[:, 4].astype(np.float32)), iou)
-    return np.sort(kept.numpy())
+    corners = boxes[:, :4].astype(np.float64)
+    rectangles = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+    kept = cv2.dnn.NMSBoxes(rectangles, boxes[:, 4].astype(np.float32), score_threshold=0.0, nms_threshold=iou)
+    return np.sort(np.asarray(kept, dtype=np.int64))
 
 
 def truth_detections(boxes: pd.DataFrame, videos: pd.DataFrame, *, stride: int) -> tuple[pd.DataFrame, pd.DataFrame]:

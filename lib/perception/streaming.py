@@ -20,6 +20,7 @@ from lib.files import DataError
 from lib.tables import DETECTIONS, empty
 
 T = TypeVar("T")
+STATS = ["video", "frames", "seconds_decode", "seconds_model", "detections"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def look_at(
     frames looked at, seconds_decode, seconds_model, detections. Decoding and model overlap, so both sums may exceed the
     wall clock.
     """
-    rows: list[pd.DataFrame] = []
+    held: list[tuple[str, int, float, np.ndarray]] = []
     stats = {
         video: {"frames": 0, "seconds_decode": 0.0, "seconds_model": 0.0, "detections": 0} for video in videos["video"]
     }
@@ -139,38 +140,36 @@ def look_at(
                 found = look(group)
                 seconds = (time.perf_counter() - started) / len(group)
                 for frame, boxes in zip(group, found, strict=True):
-                    table = _table(frame, boxes, names)
-                    rows.append(table)
+                    height, width = frame.image.shape[:2]
+                    kept = clipped(np.asarray(boxes, dtype=np.float64).reshape(-1, 6), width=width, height=height)
+                    held.append((frame.video, frame.index, frame.time_s, kept))
                     entry = stats[frame.video]
                     entry["frames"] += 1
                     entry["seconds_decode"] += frame.seconds
                     entry["seconds_model"] += seconds
-                    entry["detections"] += len(table)
+                    entry["detections"] += len(kept)
                 advance(len(group))
         finally:
             frames.close()
-    summary = pd.DataFrame([{"video": video} | entry for video, entry in stats.items()])
-    return join_tables(rows), summary
+    summary = pd.DataFrame([{"video": video} | entry for video, entry in stats.items()], columns=STATS)
+    return _table(held, names), summary
 
 
-def join_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """DETECTIONS rows in one table; the empty table has its columns too."""
-    held = [table for table in tables if len(table)]
-    return pd.concat(held, ignore_index=True) if held else empty(DETECTIONS)
-
-
-def _table(frame: Frame, boxes: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """DETECTIONS rows of one frame; boxes are cut at the edges and dropped where nothing is left."""
-    height, width = frame.image.shape[:2]
-    boxes = clipped(np.asarray(boxes, dtype=np.float64).reshape(-1, 6), width=width, height=height)
+def _table(held: list[tuple[str, int, float, np.ndarray]], names: list[str]) -> pd.DataFrame:
+    """DETECTIONS rows from (video, frame index, time in s, boxes (N, 6) float64) of each frame."""
+    counts = [len(boxes) for *_, boxes in held]
+    if not sum(counts):
+        return empty(DETECTIONS)
+    videos, indices, times, boxes = zip(*held, strict=True)
+    rows = np.concatenate(boxes)
     return pd.DataFrame(
         {
-            "video": frame.video,
-            "frame": np.full(len(boxes), frame.index, dtype=np.int64),
-            "time_s": np.full(len(boxes), frame.time_s, dtype=np.float64),
-            "class": [names[int(index)] for index in boxes[:, 5]],
-            "score": boxes[:, 4],
-            **{name: boxes[:, column] for column, name in enumerate(("x1", "y1", "x2", "y2"))},
+            "video": np.repeat(np.array(videos, dtype=object), counts),
+            "frame": np.repeat(np.array(indices, dtype=np.int64), counts),
+            "time_s": np.repeat(np.array(times, dtype=np.float64), counts),
+            "class": np.array(names, dtype=object)[rows[:, 5].astype(np.int64)],
+            "score": rows[:, 4],
+            **{name: rows[:, column] for column, name in enumerate(("x1", "y1", "x2", "y2"))},
         }
     )
 

@@ -48,51 +48,38 @@ def track_video(
     """
     if detections["video"].nunique() > 1:
         raise ValueError("track_video takes the detections of one video")
-    by_frame = {int(frame): rows for frame, rows in detections.groupby("frame", sort=True)}
-    strangers = sorted(set(by_frame) - set(frames))
+    detections = detections.sort_values("frame", kind="stable").reset_index(drop=True)
+    strangers = sorted(set(detections["frame"]) - set(frames))
     if strangers:
         raise ValueError(f"detections in frames that were not looked at: {strangers[:5]}; `frames` or the stride is wrong")
-    if not by_frame:
-        return _tracks([])
-    names = sorted(detections["class"].unique())
+    if detections.empty:
+        return empty(TRACKS)
     tracker = build_tracker(settings, frame_size)
     # dimensions only: a tracker that measures centre distances asks for a frame, and reads its size
     blank = np.zeros((frame_size[1], frame_size[0], 3), np.uint8) if tracker.requirements.frame else None
-    times = frame_times(detections, frames, fps=fps)
-    timed = getattr(settings, "variable_dt", False)
-    rows: list[pd.DataFrame] = []
-    for frame, time_s in zip(frames, times, strict=True):
-        found = by_frame.get(frame)
-        given = _array(found, names)
-        out = tracker.update(given, blank, timestamp_s=float(time_s) if timed else None)
-        if len(out):
-            rows.append(_rows(found, out, frame_size))
-    return _tracks(rows)
+    times = frame_times(detections, frames, fps=fps) if getattr(settings, "variable_dt", False) else [None] * len(frames)
+    given = _array(detections)
+    starts = np.searchsorted(detections["frame"], frames, side="left")
+    ends = np.searchsorted(detections["frame"], frames, side="right")
+    found = []
+    for start, end, time_s in zip(starts, ends, times, strict=True):
+        out = tracker.update(given[start:end], blank, timestamp_s=time_s)
+        out[:, 7] += start  # place of the detection in its frame -> in the table
+        found.append(out)
+    return _tracks(detections, clipped(np.concatenate(found), width=frame_size[0], height=frame_size[1]))
 
 
-def _array(found: pd.DataFrame | None, names: list[str]) -> np.ndarray:
+def _array(detections: pd.DataFrame) -> np.ndarray:
     """boxmot's input (N, 6) float32: x1, y1, x2, y2, score, class index."""
-    if found is None:
-        return np.empty((0, 6), dtype=np.float32)
-    index = found["class"].map({name: place for place, name in enumerate(names)})
-    return np.column_stack([found[["x1", "y1", "x2", "y2", "score"]].to_numpy(), index]).astype(np.float32)
+    index = pd.factorize(detections["class"], sort=True)[0]
+    return np.column_stack([detections[["x1", "y1", "x2", "y2", "score"]].to_numpy(), index]).astype(np.float32)
 
 
-def _rows(found: pd.DataFrame | None, out: np.ndarray, frame_size: tuple[int, int]) -> pd.DataFrame:
-    """TRACKS rows of one frame from boxmot's output (M, 8): x1, y1, x2, y2, id, score, class, detection index."""
-    if found is None:
-        raise RuntimeError("the tracker reported a track in a frame without detections")
-    out = clipped(out, width=frame_size[0], height=frame_size[1])
-    rows = found.iloc[out[:, 7].astype(np.int64)].copy()
-    rows[["x1", "y1", "x2", "y2"]] = out[:, :4]
-    rows["track"] = out[:, 4].astype(np.int64)
-    return rows.sort_values("track")
-
-
-def _tracks(rows: list[pd.DataFrame]) -> pd.DataFrame:
-    """One TRACKS table with ids from 1 in the order of appearance."""
-    if not rows:
-        return empty(TRACKS)
-    table = pd.concat(rows, ignore_index=True)[list(COLUMNS[TRACKS])]
+def _tracks(detections: pd.DataFrame, out: np.ndarray) -> pd.DataFrame:
+    """TRACKS rows from boxmot's output (M, 8): x1, y1, x2, y2, id, score, class, detection row; ids become 1, 2, …"""
+    table = detections.iloc[out[:, 7].astype(np.int64)].reset_index(drop=True)
+    table[["x1", "y1", "x2", "y2"]] = out[:, :4]
+    table["track"] = out[:, 4].astype(np.int64)
+    table = table.sort_values(["frame", "track"], kind="stable").reset_index(drop=True)
     table["track"] = pd.factorize(table["track"])[0].astype(np.int64) + 1
-    return table
+    return table[list(COLUMNS[TRACKS])]

@@ -8,7 +8,6 @@ lib/config/download.py, and one line in `_READERS`.
 from __future__ import annotations
 
 import importlib
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +74,7 @@ class Source:
     dropped: list[dict[str, Any]] = field(default_factory=list)
 
 
-def read(root: Path, options: Any) -> Source:
+def read_source(root: Path, options: Any) -> Source:
     """Read the source under `root` by the reader of `options.format`. DataError names what is missing or malformed."""
     if options.format not in _READERS:
         raise ConfigError(f"source.format {options.format!r} has no reader. {nearest(options.format, _READERS)}")
@@ -84,21 +83,6 @@ def read(root: Path, options: Any) -> Source:
             f"{root}: no such folder. Hint: check `root` in the dataset's `source:` block, or download it first."
         )
     return importlib.import_module(f"lib.data.sources.{options.format}").read(root, options)
-
-
-def resolve_root(text: str) -> Path:
-    """The folder that `source.root` means now: environment variables and `~` filled in, relative to the working directory.
-
-    ConfigError names a variable that is not set.
-    """
-    path = os.path.expanduser(os.path.expandvars(text))
-    unset = re.findall(r"\$\{?(\w+)\}?", path)
-    if unset:
-        raise ConfigError(
-            f"source.root: {text!r} needs the environment variable {unset[0]}, which is not set. "
-            f"Hint: export {unset[0]}=DIR before the run."
-        )
-    return Path(path)
 
 
 def frames_table(rows: list[tuple[str, int]]) -> pd.DataFrame:

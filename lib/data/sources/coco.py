@@ -1,8 +1,8 @@
 """COCO JSON (images) and CocoVID (videos, frames, tracks) as a Source. Not here: captions and keypoints files.
 
-Boxes: xywh px, x1 = x, x2 = x + w. Polygons and uncompressed RLE become compressed RLE (pycocotools). `iscrowd` and `ignore`
-become ignore. Ids are only names (0 is fine). CocoVID's frame index is `frame_index` or `frame_id`, from 0; in a folder of
-frames the position of the file counts, because that is the order in which frames are read.
+Boxes: xywh px, x1 = x, x2 = x + w. Polygons and uncompressed RLE become compressed RLE (pycocotools). `iscrowd` and
+`ignore` become ignore. Ids are only names (0 is fine). CocoVID's frame index is `frame_index` or `frame_id`, from 0; in a
+folder of frames the position of the file counts, because that is the order in which frames are read.
 """
 
 from __future__ import annotations

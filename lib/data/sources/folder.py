@@ -1,4 +1,4 @@
-"""Videos and images found by glob patterns, without any truth, as a Source. Not here: folders of frames (format mot, coco)."""
+"""Videos and images found by glob patterns, without truth, as a Source. Not here: folders of frames (format mot, coco)."""
 
 from __future__ import annotations
 

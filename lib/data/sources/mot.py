@@ -1,10 +1,10 @@
 """MOTChallenge sequences (seqinfo.ini, gt/gt.txt, det/det.txt, frames in img1/) as a Source. Not here: 3D, MOTS masks.
 
 Rows are `frame,id,left,top,width,height,flag,class,visibility`; frame n is the n-th frame present, counted from 0 (seqinfo
-may state more frames than lie in img1). MOT15 has class -1: every row is a pedestrian. MOT16/17/20: class 1 counts; person on
-vehicle, static person, distractor and reflection become ignore, as the official evaluation neither asks for them nor counts
-them as false alarms (Milan et al. 2016, "MOT16", sec. 4.1.3); the others are no people and are left out, counted by class. A
-pedestrian with flag 0 is not considered: ignore.
+may state more frames than lie in img1). MOT15 has class -1: every row is a pedestrian. MOT16/17/20: class 1 counts; person
+on vehicle, static person, distractor and reflection become ignore, as the official evaluation neither asks for them nor
+counts them as false alarms (Milan et al. 2016, "MOT16"); the other classes are no people and are left out, counted by
+class. A pedestrian with flag 0 is not considered: ignore.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""YOLO (data.yaml, one text file of normalised boxes or polygons per image) as a Source. Not here: keypoints, rotated boxes.
+"""YOLO (data.yaml, a text file of normalised boxes or polygons per image) as a Source. Not here: keypoints, rotated boxes.
 
 A row `class cx cy w h` is a box; a row with at least three points `class x1 y1 x2 y2 x3 y3 ...` is a polygon, which gives a
 box and a mask. As everywhere in that format, an image without a label file is background (counted in `dropped`). Sizes of
@@ -16,8 +16,8 @@ import numpy as np
 import yaml
 
 from lib.config.download import YoloSource
+from lib.data.images import image_size
 from lib.data.sources import Item, Source, add_item, boxes_table, frames_table, images_in, media_kind
-from lib.data.video import image_size
 from lib.files import DataError
 
 _SPLITS = ("train", "val", "test")

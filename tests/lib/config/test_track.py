@@ -1,5 +1,5 @@
-"""Tracker settings against the installed boxmot classes: every parameter is a setting with the class's default, or has a reason
-not to be one; and no allowed value is silently moved by boxmot."""
+"""Tracker settings against the installed boxmot classes: every parameter is a setting with the class's default, or has a
+reason not to be one; and no allowed value is silently moved by boxmot."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_ignored_truth_is_neither_missed_nor_a_false_alarm() -> None:
 def test_impossible_tracks_are_refused_with_their_place() -> None:
     truth = walk("a", 1, 3, 0)
     frames = every_frame(["a"], 3)
-    with pytest.raises(DataError, match="tracks holds one track id twice.*frame 0"):
+    with pytest.raises(DataError, match=r"tracks holds one track id twice.*frame 0"):
         evaluate(truth, pd.concat([truth, truth]), frames, ["person"])
     with pytest.raises(DataError, match="no track id"):
         evaluate(truth.assign(track=-1), truth, frames, ["person"])

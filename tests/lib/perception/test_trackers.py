@@ -1,5 +1,5 @@
-"""Tracking against simulated objects whose identity is known: purity of tracks, ids per video, frames without boxes, and that
-each setting reaches the tracker object."""
+"""Tracking against simulated objects whose identity is known: purity of tracks, ids per video, frames without boxes, and
+that each setting reaches the tracker object."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ SIZE, FPS, FRAMES = (320, 192), 25.0, 80
 DEFAULTS = [ByteTracker(kind="bytetrack"), OcSortTracker(kind="ocsort"), SfSortTracker(kind="sfsort")]
 CHANGED = [
     ByteTracker(
-        kind="bytetrack", track_thresh=0.5, min_conf=0.2, match_thresh=0.7, track_buffer=40, frame_rate=15, asso_func="giou",
-        classes_separately=True, variable_dt=True, kf_reference_dt_s=0.05, kf_process_position_scale=2, kf_process_velocity_scale=3,
-        kf_measurement_noise_scale=4, kf_initial_position_scale=5, kf_initial_velocity_scale=6,
-    ),
-    OcSortTracker(
-        kind="ocsort", det_thresh=0.4, min_conf=0.2, use_byte=True, max_age=12, min_hits=2, iou_threshold=0.2, delta_t=2, inertia=0.1,
-        asso_func="diou", classes_separately=True, variable_dt=True, kf_reference_dt_s=0.05, kf_process_position_scale=2,
+        kind="bytetrack", track_thresh=0.5, min_conf=0.2, match_thresh=0.7, track_buffer=40, frame_rate=15,
+        asso_func="giou", classes_separately=True, variable_dt=True, kf_reference_dt_s=0.05, kf_process_position_scale=2,
         kf_process_velocity_scale=3, kf_measurement_noise_scale=4, kf_initial_position_scale=5, kf_initial_velocity_scale=6,
     ),
+    OcSortTracker(
+        kind="ocsort", det_thresh=0.4, min_conf=0.2, use_byte=True, max_age=12, min_hits=2, iou_threshold=0.2, delta_t=2,
+        inertia=0.1, asso_func="diou", classes_separately=True, variable_dt=True, kf_reference_dt_s=0.05,
+        kf_process_position_scale=2, kf_process_velocity_scale=3, kf_measurement_noise_scale=4, kf_initial_position_scale=5,
+        kf_initial_velocity_scale=6,
+    ),
     SfSortTracker(
-        kind="sfsort", high_th=0.5, low_th=0.2, new_track_th=0.6, match_th_first=0.6, match_th_second=0.2, marginal_timeout=3,
-        central_timeout=7, horizontal_margin=20, vertical_margin=10, dynamic_tuning=True, cth=0.4, high_th_m=0.03,
-        new_track_th_m=0.04, match_th_first_m=0.05, asso_func="ciou", classes_separately=True,
+        kind="sfsort", high_th=0.5, low_th=0.2, new_track_th=0.6, match_th_first=0.6, match_th_second=0.2,
+        marginal_timeout=3, central_timeout=7, horizontal_margin=20, vertical_margin=10, dynamic_tuning=True, cth=0.4,
+        high_th_m=0.03, new_track_th_m=0.04, match_th_first_m=0.05, asso_func="ciou", classes_separately=True,
     ),
 ]  # fmt: skip
 
@@ -49,10 +50,16 @@ def crossing(video: str, *, missing: tuple[int, ...] = (), seed: int = 0) -> pd.
     return pd.DataFrame(rows, columns=[*COLUMNS[DETECTIONS], "object"])
 
 
-def purity(tracks: pd.DataFrame, truth: pd.DataFrame) -> float:
-    """Share of track rows (0..1, higher is better) that follow their track's most frequent object; by score, which names it."""
+def with_objects(tracks: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Track rows with the object that the row's detection belongs to (its score names it)."""
     joined = tracks.merge(truth[["frame", "score", "object"]], on=["frame", "score"], validate="one_to_one")
     assert len(joined) == len(tracks)
+    return joined
+
+
+def purity(tracks: pd.DataFrame, truth: pd.DataFrame) -> float:
+    """Share of track rows (0..1, higher is better) that follow their track's most frequent object."""
+    joined = with_objects(tracks, truth)
     return sum(group["object"].value_counts().iloc[0] for _, group in joined.groupby("track")) / len(joined)
 
 
@@ -65,7 +72,8 @@ def test_crossing_objects_keep_their_tracks(settings: Tracker) -> None:
     truth = crossing("v")
     tracks = run(truth, settings)
     assert purity(tracks, truth) == 1.0
-    assert tracks["track"].nunique() == truth["object"].nunique()
+    inside = with_objects(tracks, truth).query("object != 3")  # 3 leaves: its box shrinks at the edge
+    assert inside.groupby("object")["track"].nunique().to_dict() == {0: 1, 1: 1, 2: 1}
     assert len(tracks) >= 0.95 * len(truth)
     assert sorted(tracks["track"].unique()) == list(range(1, tracks["track"].nunique() + 1))
 
@@ -106,8 +114,8 @@ def test_rows_hold_to_the_table_and_the_frame(tmp_path) -> None:
 
 
 def test_classes_separately() -> None:
-    """Two classes take turns on one object: joined into one track, or one track each."""
-    rows = [["v", f, f / FPS, "ab"[f % 2], 0.9, 50.0 + f, 50.0, 90.0 + f, 100.0] for f in range(FRAMES)]
+    """The detector changes its mind about one object half way: one track, or one for each class."""
+    rows = [["v", f, f / FPS, "ab"[f // 40], 0.9, 50.0 + f, 50.0, 90.0 + f, 100.0] for f in range(FRAMES)]
     table = pd.DataFrame(rows, columns=list(COLUMNS[DETECTIONS]))
     assert run(table, ByteTracker(kind="bytetrack"))["track"].nunique() == 1
     apart = run(table, ByteTracker(kind="bytetrack", classes_separately=True))
@@ -116,7 +124,7 @@ def test_classes_separately() -> None:
 
 @pytest.mark.parametrize("settings", CHANGED, ids=lambda settings: settings.kind)
 def test_every_setting_reaches_the_tracker(settings: Tracker) -> None:
-    """Each value, different from the default, is found in the object (or in the filter's noise, or scaled as documented)."""
+    """Each value, different from the default, is found in the object or in its filter's noise."""
     tracker = build_tracker(settings, SIZE)
     default = type(settings)(kind=settings.kind)
     noise = tracker.kalman_noise_config

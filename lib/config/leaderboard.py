@@ -1,0 +1,73 @@
+"""`boards:` — which rows one leaderboard compares, and by what. Not here: how scores come about (evaluate.py)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from lib.config.base import Name, Section, shown
+
+ScoreMetric = Literal["AP50", "AP", "AP75", "AR", "F1"]
+TrackMetric = Literal["HOTA", "DetA", "AssA", "MOTA", "IDF1"]
+_OWN_LISTS = {"scores": ("variants", "tta"), "tracks": ("detectors", "trackers")}
+
+
+class Board(Section):
+    """One leaderboard: variants × test-time augmentations, or detectors × trackers, on one dataset.
+
+    Every row is one pair of the two lists. A board of variants should list a floor (a variant of kind floor): a score means
+    something against what can be had without looking at the video.
+    """
+
+    dataset: Name = Field(description="Dataset whose test videos the rows are scored on.")
+    kind: Literal["scores", "tracks"] = Field(
+        "scores",
+        description="scores = variants × tta; tracks = detectors × trackers (HOTA needs true tracks, counts do not).",
+    )
+    variants: list[Name] | None = Field(None, min_length=1, description="With kind scores: the variants that are compared.")
+    tta: list[Name] | None = Field(
+        None,
+        min_length=1,
+        description="With kind scores: test-time augmentations, each one row per variant; null = [none].",
+    )
+    detectors: list[Name] | None = Field(
+        None, min_length=1, description="With kind tracks: the detectors that are compared."
+    )
+    trackers: list[Name] | None = Field(
+        None, min_length=1, description="With kind tracks: the trackers behind each detector."
+    )
+    metric: ScoreMetric | TrackMetric = Field(
+        "AP50",
+        description="What rows are ranked by: AP50, AP, AP75, AR or F1; with kind tracks HOTA (default), DetA, AssA, MOTA "
+        "or IDF1.",
+    )
+    title: str = shown("", "Heading of the board, for people.")
+    description: str = shown("", "What the board answers, for people.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_kind(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        tracks = data.get("kind") == "tracks"
+        defaults = {"metric": "HOTA" if tracks else "AP50"} | ({} if tracks else {"tta": ["none"]})
+        return data | {key: value for key, value in defaults.items() if data.get(key) is None}
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Board:
+        for kind, lists in _OWN_LISTS.items():
+            for key in lists:
+                names = getattr(self, key)
+                if kind == self.kind and names is None:
+                    raise ValueError(f"kind: {self.kind} needs `{key}`, a list of names")
+                if kind != self.kind and names is not None:
+                    raise ValueError(
+                        f"`{key}` belongs to kind: {kind}, this board is of kind: {self.kind}. Hint: leave it out"
+                    )
+                if names and len(set(names)) != len(names):
+                    raise ValueError(f"{key}: the same name twice in {names}; each row stands once")
+        allowed = get_args(TrackMetric if self.kind == "tracks" else ScoreMetric)
+        if self.metric not in allowed:
+            raise ValueError(f"metric: {self.metric} does not go with kind: {self.kind}; allowed: {', '.join(allowed)}")
+        return self

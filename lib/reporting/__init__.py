@@ -1,0 +1,1 @@
+"""Reporting: leaderboards, pictures and pages made from finished results. Not here: scores, predictions, models."""

@@ -1,0 +1,228 @@
+"""The board of variants: one row per (variant, tta) with intervals, ties, floors and cost. Not here: pictures and pages.
+
+A row with a seed that diverged shows its status and no number: the mean of the seeds that are left would flatter it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pandas as pd
+
+from lib.config.evaluate import EvaluateSettings
+from lib.config.leaderboard import Board
+from lib.files import DataError, read_json
+from lib.metrics.statistics import Estimate, bootstrap_weights, seeds_and_videos_interval
+from lib.reporting.cells import FINISHED, Cell, diverged, joint_status, read_cell
+from lib.reporting.ranking import METRICS, Ranking, differences, interval_note, order, ranks, tie_note, verdicts
+from lib.reporting.unit_scores import UnitScores
+
+MEANS = ("AP50", "AP", "AP75", "AR", "F1", "best_F1", "precision", "recall")
+
+
+@dataclass(kw_only=True)
+class _Row:
+    """One row while the board is made."""
+
+    variant: str
+    tta: str
+    kind: str
+    cells: list[Cell]
+    estimate: Estimate | None = None
+    of_class: dict[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> list[Cell]:
+        """Cells that a number may be made of: none as soon as one seed diverged."""
+        return [] if diverged(self.cells) else [cell for cell in self.cells if cell.status == FINISHED]
+
+
+def score_board(name: str, settings: dict[str, Any], results: Path, *, partial: bool = False) -> Ranking:
+    """Make a board of variants from what stands below the results folder.
+
+    settings: as lib/config/jobs.py gives them: `board`, `variants` (name -> kind, arm, train_on, seeds) and `evaluate`.
+    With `partial`, cells that are absent become a status (waiting, failed and its cause) and the rest is shown. Raises
+    DataError when a file is absent or damaged, or when two rows were scored on different videos.
+    """
+    board, evaluate = Board.model_validate(settings["board"]), EvaluateSettings.model_validate(settings["evaluate"])
+    rows = []
+    for variant in board.variants or ():
+        facts = settings["variants"][variant]
+        for tta in board.tta or ():
+            cells = [
+                read_cell(results, dataset=board.dataset, variant=variant, facts=facts, seed=seed, tta=tta, partial=partial)
+                for seed in facts["seeds"]
+            ]
+            rows.append(_Row(variant=variant, tta=tta, kind=facts["kind"], cells=cells))
+    scored = [row for row in rows if row.scored]
+    classes = read_json(results / "videos" / board.dataset / "classes.json")["classes"] if scored else []
+    _estimate(scored, classes, board.metric, evaluate)
+    rows = [rows[number] for number in order([row.estimate for row in rows])]
+    return _ranking(name, board, evaluate, rows, _by_truth(scored, classes))
+
+
+def _estimate(rows: Sequence[_Row], classes: list[str], metric: str, evaluate: EvaluateSettings) -> None:
+    """Give every row its score and interval, and one per class; all rows share the resamples of videos."""
+    if not rows:
+        return
+    first = rows[0].scored[0].units["video"].tolist()
+    weights = bootstrap_weights(max(len(first), 1), evaluate.draws, evaluate.seed)[:, : len(first)]
+    for row in rows:
+        units = [cell.units for cell in row.scored]
+        for cell in row.scored:
+            if cell.units["video"].tolist() != first:
+                raise DataError(
+                    f"{row.variant} (tta {row.tta}, seed {cell.seed}) was scored on other videos than {rows[0].variant} "
+                    f"(tta {rows[0].tta}). Hint: one board needs one test split; evaluate all rows again."
+                )
+        scores = UnitScores(classes, metric, evaluate.f1_threshold)
+
+        def estimate(score: Any, units: list[pd.DataFrame] = units, row: _Row = row) -> Estimate:
+            # rows of one variant use the same trained models, so that their seeds are resampled together
+            return seeds_and_videos_interval(units, score, weights=weights, row=row.variant, level=evaluate.level)
+
+        row.estimate = estimate(scores.mean())
+        row.of_class = {one: estimate(scores.of_class(number)) for number, one in enumerate(classes)}
+
+
+def _by_truth(rows: Sequence[_Row], classes: list[str]) -> list[str]:
+    """Classes, most true boxes first; those without any truth have no column."""
+    if not rows:
+        return []
+    per_class = rows[0].scored[0].scores["per_class"]
+    found = [name for name in classes if per_class.get(name, {}).get("n_truth", 0) > 0]
+    return sorted(found, key=lambda name: -per_class[name]["n_truth"])
+
+
+def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Row], classes: list[str]) -> Ranking:
+    estimates = [row.estimate for row in rows]
+    values = [None if one is None else one.value for one in estimates]
+    best = 0 if values and values[0] is not None else None
+    floors = [number for number, row in enumerate(rows) if row.kind == "floor" and values[number] is not None]
+    floor = floors[0] if floors else None  # rows stand best first: the first floor is the best one
+    to_best = differences(estimates, best, evaluate.level)
+    above = differences(
+        [None if row.kind == "floor" and number != floor else row.estimate for number, row in enumerate(rows)],
+        floor,
+        evaluate.level,
+    )
+    standing, clear = verdicts(to_best, evaluate.level), verdicts(above, evaluate.level)
+    table = []
+    for number, (row, rank) in enumerate(zip(rows, ranks(values), strict=True)):
+        table.append(
+            {"rank": rank, "variant": row.variant, "tta": row.tta, "kind": row.kind, "status": joint_status(row.cells)}
+            | _score_columns(row, board.metric)
+            | {"standing": "best" if number == best else standing[number]}
+            | _difference_columns("to_best", to_best[number])
+            | _difference_columns("to_floor", above[number])
+            | {"above_floor": {"better": "yes", "tie": "no", "worse": "no"}.get(clear[number] or "")}
+            | _mean_columns(row, board.metric)
+            | _class_columns(row, board.metric, classes)
+            | _cost_columns(row, classes)
+        )
+    notes = [f"{board.metric}: {METRICS[board.metric]}."]
+    notes += interval_note(estimates, level=evaluate.level, draws=evaluate.draws)
+    notes += tie_note(to_best, level=evaluate.level, draws=evaluate.draws)
+    notes += _floor_note(rows, floor) + _row_notes(rows, board, evaluate)
+    return Ranking(
+        name=name,
+        dataset=board.dataset,
+        kind="scores",
+        metric=board.metric,
+        level=evaluate.level,
+        rows=pd.DataFrame(table, dtype=object),
+        classes=classes,
+        notes=notes,
+        floor=None if floor is None else values[floor],
+    )
+
+
+def _score_columns(row: _Row, metric: str) -> dict[str, Any]:
+    estimate = row.estimate
+    finished = [cell for cell in row.cells if cell.status == FINISHED]
+    per_seed = {cell.seed: cell.scores["metrics"].get(metric) for cell in finished if cell.scores}
+    known = [value for value in (estimate.per_seed if estimate else ()) if value is not None]
+    return {
+        "seeds": len(row.scored),
+        "seeds_planned": len(row.cells),
+        metric: estimate.value if estimate else None,
+        f"{metric}_low": estimate.low if estimate else None,
+        f"{metric}_high": estimate.high if estimate else None,
+        f"{metric}_sd": stdev(known) if len(known) > 1 else None,
+        "seed_scores": "; ".join(f"{seed}: {_short(value)}" for seed, value in per_seed.items()) or None,
+    }
+
+
+def _short(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
+
+
+def _difference_columns(name: str, one: Any) -> dict[str, Any]:
+    return {
+        name: one.value if one else None,
+        f"{name}_low": one.low if one else None,
+        f"{name}_high": one.high if one else None,
+    }
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """Mean over seeds; None as soon as one seed has none. Whole numbers that agree stay whole."""
+    if not values or any(value is None for value in values):
+        return None
+    return values[0] if len(set(values)) == 1 else fmean(values)
+
+
+def _mean_columns(row: _Row, metric: str) -> dict[str, Any]:
+    return {key: _mean([cell.scores["metrics"].get(key) for cell in row.scored]) for key in MEANS if key != metric}
+
+
+def _class_columns(row: _Row, metric: str, classes: list[str]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for name in classes:
+        estimate = row.of_class.get(name)
+        columns[f"{metric}: {name}"] = estimate.value if estimate else None
+        columns[f"{metric}_low: {name}"] = estimate.low if estimate else None
+        columns[f"{metric}_high: {name}"] = estimate.high if estimate else None
+    for key in ("AP50", "AP"):
+        if key != metric:
+            columns |= {
+                f"{key}: {name}": _mean([cell.scores["per_class"][name][key] for cell in row.scored]) for name in classes
+            }
+    return columns
+
+
+def _cost_columns(row: _Row, classes: list[str]) -> dict[str, Any]:
+    """What the row was trained on and what it took, also where it has no score: cost does not vanish by divergence."""
+    counts = [cell.counts for cell in row.cells if cell.counts]
+    cards = [cell.card for cell in row.cells if cell.card]
+    return {
+        "frames": _mean([one["frames"] for one in counts]),
+        **{f"frames: {name}": _mean([one["per_class"].get(name, {}).get("frames") for one in counts]) for name in classes},
+        "iterations": _mean([card.get("iterations") for card in cards]),
+        "train_seconds": sum(float(card.get("seconds", 0.0)) for card in cards) if cards else None,
+        "attempts": sum(int(card.get("attempts", 1)) for card in cards) if cards else None,
+    }
+
+
+def _floor_note(rows: Sequence[_Row], floor: int | None) -> list[str]:
+    if floor is None:
+        return ["This board has no floor with a score: nothing here says what can be had without looking."]
+    return [
+        f"Floor: {rows[floor].variant}, the best row that does not learn from pixels. “above floor: yes”: clearly better "
+        "than it, by the same rule."
+    ]
+
+
+def _row_notes(rows: Sequence[_Row], board: Board, evaluate: EvaluateSettings) -> list[str]:
+    notes = [] if board.metric != "F1" else [f"F1 counts detections with a score of at least {evaluate.f1_threshold:g}."]
+    if any(cell.counts for row in rows for cell in row.cells):
+        notes.append("Frames: training frames of the row's arm, in all and with the class in them (mean over seeds).")
+    notes.append("Training time: all seeds and all attempts together, failed ones included.")
+    for row in rows:
+        for cell in row.scored:
+            notes += [f"{row.variant}: {text}." for text in cell.scores.get("warnings", ())]
+    return list(dict.fromkeys(notes))

@@ -1,0 +1,242 @@
+"""Pictures of the report: a board, the curves of a training, the frames of sampling arms. Not here: style and colours.
+
+Every function writes one PNG and takes what others computed: a picture never changes a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from lib.config.report import ReportSettings
+from lib.reporting.ranking import Ranking
+from lib.reporting.style import COLOURS, DARK, LINES, MUTED, figure, wrapped
+
+ROW_HEIGHT, LABEL_WIDTH = 0.3, 34  # inches, characters
+
+
+def board_figure(ranking: Ranking, output: Path, settings: ReportSettings) -> None:
+    """Dot and interval per row, best on top; floors grey with a line at the best one; a panel per class beside it.
+
+    Filled dots tie with the best row (or are it, or have no interval to tell); open ones are clearly below it. Rows without
+    a score say why in their place. A board without any score (tracks without truth) shows its counts instead.
+    """
+    rows = ranking.rows.to_dict("records")
+    labels = [wrapped(_row_name(row, ranking), LABEL_WIDTH) for row in rows]
+    if ranking.kind == "tracks" and all(row[ranking.metric] is None for row in rows):
+        _count_panels(ranking, rows, labels, output, settings)
+        return
+    known = [name for name in ranking.classes if f"{ranking.metric}: {name}" in ranking.rows]
+    panels = ["", *known[: settings.class_panels]]
+    lines = sum(max(1.0, 0.62 * (1 + label.count("\n"))) for label in labels)
+    height = 1.25 + ROW_HEIGHT * max(lines, 2)
+    width = 4.6 + _label_inches(labels) + 1.75 * (len(panels) - 1)
+    with figure(output, width=width, height=height, dpi=settings.dpi) as drawn:
+        ratios = [2.2] + [1.0] * (len(panels) - 1)
+        grid = drawn.subplots(1, len(panels), sharey=True, sharex=True, squeeze=False, width_ratios=ratios)
+        axes = list(grid[0])
+        for ax, name in zip(axes, panels, strict=True):
+            _score_panel(ax, ranking, rows, name)
+        axes[0].set_yticks(range(len(rows)), labels)
+        axes[0].set_ylim(len(rows) - 0.4, -0.6)
+        _limit_scores(axes[0], ranking, rows, panels)
+        drawn.suptitle(f"{ranking.name} on {ranking.dataset}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        entries = _legend(rows, ranking)
+        drawn.legend(handles=entries, loc="outside lower left", ncols=len(entries), frameon=False, handletextpad=0.5)
+
+
+def _row_name(row: dict[str, Any], ranking: Ranking) -> str:
+    if ranking.kind == "tracks":
+        return f"{row['detector']} + {row['tracker']}"
+    views = "" if ranking.rows["tta"].nunique() == 1 else f", {row['tta']}"
+    return f"{row['variant']}{views}"
+
+
+def _label_inches(labels: Sequence[str]) -> float:
+    return 0.075 * max(len(line) for label in labels for line in label.split("\n"))
+
+
+def _columns(metric: str, name: str) -> tuple[str, str, str]:
+    tail = f": {name}" if name else ""
+    return f"{metric}{tail}", f"{metric}_low{tail}", f"{metric}_high{tail}"
+
+
+def _score_panel(ax: Axes, ranking: Ranking, rows: list[dict[str, Any]], name: str) -> None:
+    value, low, high = _columns(ranking.metric, name)
+    if not name and ranking.floor is not None:
+        ax.axvline(ranking.floor, color=COLOURS["floor"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+    for place, row in enumerate(rows):
+        colour = COLOURS[row.get("kind", "tracks")]
+        if row[value] is None:
+            if not name:
+                text = wrapped(row["status"] if row["status"] != "finished" else "no score", 52)
+                ax.text(0.02, place, text, transform=ax.get_yaxis_transform(), va="center", color=MUTED, style="italic")
+            continue
+        if row[low] is not None:
+            ax.plot([row[low], row[high]], [place, place], color=colour, linewidth=1.6, solid_capstyle="round", zorder=2)
+        face = "white" if not name and row["standing"] == "worse" else colour
+        ax.plot(row[value], place, "o", color=colour, markerfacecolor=face, markersize=5.5, zorder=3)
+    ax.set_title(wrapped(name, 20) if name else f"{ranking.metric}, mean over classes")
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4 if name else 6, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _limit_scores(ax: Axes, ranking: Ranking, rows: list[dict[str, Any]], panels: Sequence[str]) -> None:
+    """One scale for all panels: what is drawn and a margin, inside 0–1 (MOTA may be below 0)."""
+    keys = [key for name in panels for key in _columns(ranking.metric, name)]
+    shown = [row[key] for row in rows for key in keys if row[key] is not None]
+    if not shown:
+        ax.set_xlim(0.0, 1.0)
+        return
+    margin = max(0.02, 0.06 * (max(shown) - min(shown)))
+    low = min(shown) - margin
+    ax.set_xlim(low if min(shown) < 0 else max(low, -0.02), min(max(shown) + margin, 1.02))
+
+
+def _legend(rows: list[dict[str, Any]], ranking: Ranking) -> list[Line2D]:
+    """Entries for what is in the picture, and for nothing else."""
+    kinds = [kind for kind in ("model", "pretrained", "floor") if any(row.get("kind") == kind for row in rows)]
+    entries = [Line2D([], [], color=COLOURS[kind], marker="o", linestyle="none", label=kind) for kind in kinds]
+    if any(row[f"{ranking.metric}_low"] is not None for row in rows):
+        entries.append(Line2D([], [], color=MUTED, label=f"{100 * ranking.level:g} % interval"))
+    standing = {row["standing"] for row in rows}
+    if standing & {"tie", "worse"}:
+        entries.append(Line2D([], [], color=DARK, marker="o", linestyle="none", label="best, or ties with it"))
+    if "worse" in standing:
+        look = {"marker": "o", "linestyle": "none", "markerfacecolor": "white"}
+        entries.append(Line2D([], [], color=DARK, label="clearly below the best", **look))
+    if ranking.floor is not None:
+        entries.append(Line2D([], [], color=COLOURS["floor"], linestyle=(0, (4, 3)), linewidth=1, label="best floor"))
+    return entries
+
+
+def _count_panels(
+    ranking: Ranking, rows: list[dict[str, Any]], labels: list[str], output: Path, settings: ReportSettings
+) -> None:
+    """Tracks, their length and the tracker's speed as bars: nothing here is better or worse in itself."""
+    panels = {"tracks": "tracks", "mean_track_length_s": "mean track length (s)", "frames_per_s_track": "tracker, frames/s"}
+    width, height = 5.6 + _label_inches(labels), 0.95 + ROW_HEIGHT * max(len(rows), 2)
+    with figure(output, width=width, height=height, dpi=settings.dpi) as drawn:
+        axes = list(drawn.subplots(1, len(panels), sharey=True, squeeze=False)[0])
+        for ax, (key, title) in zip(axes, panels.items(), strict=True):
+            values = [np.nan if row[key] is None else float(row[key]) for row in rows]
+            ax.barh(range(len(rows)), values, height=0.6, color=COLOURS["tracks"])
+            for place, (row, value) in enumerate(zip(rows, values, strict=True)):
+                text = f" {value:,.0f}" if value >= 100 else f" {value:,.1f}" if key != "tracks" else f" {value:,.0f}"
+                missing = " n/a" if row["status"] == "finished" else f" {row['status'].split(':')[0]}"
+                ax.text(
+                    0 if np.isnan(value) else value, place, missing if np.isnan(value) else text, va="center", color=DARK
+                )
+            ax.set_title(title)
+            ax.grid(axis="y", visible=False)
+            ax.tick_params(axis="y", length=0)
+            ax.margins(x=0.28)
+            ax.set_xlim(left=0)
+            ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
+        axes[0].set_yticks(range(len(rows)), labels)
+        axes[0].set_ylim(len(rows) - 0.4, -0.6)
+        drawn.suptitle(f"{ranking.name} on {ranking.dataset}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+
+
+def curves_figure(history: pd.DataFrame, output: Path, settings: ReportSettings) -> None:
+    """Losses and validation scores over the training, from history.csv (epoch, iteration, train/…, val/…).
+
+    Losses of training are solid, of validation dashed in the same colour. A circle marks the best validation AP. Values
+    that are no number (a diverged training) leave a gap. A history without rows gives a picture that says so.
+    """
+    losses = [column for column in history.columns if column.startswith(("train/", "val/")) and "loss" in column]
+    scores = [column for column in history.columns if column.startswith("val/") and column not in losses]
+    with figure(output, width=7.2, height=3.0, dpi=settings.dpi) as drawn:
+        left, right = drawn.subplots(1, 2)
+        _curves(left, history, losses, "loss")
+        _curves(right, history, scores, "score on validation videos")
+        if "val/AP" in scores and history["val/AP"].notna().any():
+            best = history["val/AP"].astype(float).idxmax()
+            place, value = _steps(history)[best], history["val/AP"][best]
+            right.plot(
+                place, value, "o", markersize=8, markerfacecolor="none", markeredgecolor=DARK, label=f"best AP {value:.3f}"
+            )
+        right.set_ylim(bottom=0.0)
+        for ax in (left, right):
+            if ax.get_legend_handles_labels()[0]:
+                _legend_below(ax)
+
+
+def _steps(history: pd.DataFrame) -> pd.Series:
+    return history["iteration" if "iteration" in history else "epoch"].astype(float)
+
+
+def _curves(ax: Axes, history: pd.DataFrame, columns: Sequence[str], title: str) -> None:
+    parts = list(dict.fromkeys(column.split("/", 1)[1] for column in columns))
+    for column in columns:
+        side, part = column.split("/", 1)
+        dashed = side == "val" and f"train/{part}" in columns
+        label = f"{part} (validation)" if dashed else part
+        colour = LINES[parts.index(part) % len(LINES)]
+        values = pd.to_numeric(history[column], errors="coerce")
+        known = values.notna()  # scores are written at evaluations only: join those
+        x, y = (_steps(history), values) if "loss" in part else (_steps(history)[known], values[known])
+        few = "o" if known.sum() <= 25 else None
+        ax.plot(x, y, linestyle="--" if dashed else "-", marker=few, markersize=2.5, color=colour, label=label)
+    ax.set_title(title)
+    ax.set_xlabel("iteration" if "iteration" in history else "epoch")
+    if not columns or not len(history):
+        ax.text(0.5, 0.5, "nothing recorded", transform=ax.transAxes, ha="center", va="center", color=MUTED, style="italic")
+
+
+def _legend_below(ax: Axes) -> None:
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, columnspacing=1.2, handlelength=1.6)
+
+
+def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: ReportSettings) -> None:
+    """Requested and achieved share of frames and instances per class and arm, one panel per class.
+
+    counts: contents of seed=…counts.json, one per arm in the order shown. The outline is what was asked for, the bars are
+    what came out; the figures are frames.
+    """
+    classes = list(dict.fromkeys(name for one in counts for name in one["per_class"]))
+    labels = [wrapped(str(one["arm"]), 24) for one in counts]
+    columns = min(len(classes), 4)
+    lines = -(-len(classes) // columns)
+    width, height = 1.2 + _label_inches(labels) + 2.1 * columns, 0.9 + lines * (0.55 + 0.48 * len(counts))
+    with figure(output, width=width, height=height, dpi=settings.dpi) as drawn:
+        grid = drawn.subplots(lines, columns, sharey=True, sharex=True, squeeze=False)
+        for ax in grid.flat[len(classes) :]:
+            ax.set_visible(False)
+        for ax, name in zip(grid.flat, classes, strict=False):
+            _share_bars(ax, [one["per_class"].get(name) for one in counts])
+            ax.set_title(wrapped(name, 28))
+        grid[0][0].set_yticks(range(len(counts)), labels)
+        grid[0][0].set_ylim(len(counts) - 0.4, -0.6)
+        grid[0][0].set_xlim(0, 1.45)
+        entries = [
+            Patch(facecolor="none", edgecolor=DARK, label="frames asked for"),
+            Patch(facecolor=LINES[0], label="frames"),
+            Patch(facecolor=LINES[1], label="instances"),
+        ]
+        drawn.legend(handles=entries, loc="outside lower left", ncols=3, frameon=False)
+        drawn.supxlabel("share of the pool", fontsize=8.5)
+
+
+def _share_bars(ax: Axes, per_arm: Sequence[dict[str, Any] | None]) -> None:
+    for place, one in enumerate(per_arm):
+        if one is None:
+            continue
+        ax.barh(place - 0.17, one["fraction_frames"] or 0.0, height=0.3, color=LINES[0])
+        ax.barh(place + 0.17, one["fraction_instances"] or 0.0, height=0.3, color=LINES[1])
+        if one["requested_fraction"] is not None:
+            ax.barh(place - 0.17, one["requested_fraction"], height=0.3, facecolor="none", edgecolor=DARK, linewidth=1)
+        end = max(one["fraction_frames"] or 0.0, one["requested_fraction"] or 0.0)
+        ax.text(end + 0.03, place - 0.17, f"{one['frames']:,}", va="center", fontsize=7.5, color=DARK)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xticks([0, 0.5, 1.0], ["0", "50 %", "100 %"])

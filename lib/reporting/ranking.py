@@ -1,0 +1,119 @@
+"""What a finished board is: its table, its footnotes, and the order and ties of its rows. Not here: files, pictures, pages.
+
+“Clear” has one meaning on every board: the interval of the paired difference excludes 0 and still does after Holm's
+correction for the number of rows that are compared. All else is a tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lib.metrics.statistics import Difference, Estimate, holm, paired_difference
+
+METRICS = {
+    "AP50": "average precision at IoU 0.50 (COCO, 101 recall points), mean over classes; 0–1, higher is better",
+    "AP": "average precision, mean over IoU 0.50:0.05:0.95 (COCO, 101 recall points) and classes; 0–1, higher is better",
+    "AP75": "average precision at IoU 0.75 (COCO, 101 recall points), mean over classes; 0–1, higher is better",
+    "AR": "recall, mean over IoU 0.50:0.05:0.95 and classes; 0–1, higher is better",
+    "F1": "2PR/(P+R) at IoU 0.50 and a fixed score threshold, mean over classes; 0–1, higher is better",
+    "HOTA": "√(DetA·AssA), mean over IoU 0.05:0.05:0.95 (Luiten et al. 2021); 0–1, higher is better",
+    "DetA": "detection accuracy TP/(TP+FN+FP), mean over IoU 0.05:0.05:0.95; 0–1, higher is better",
+    "AssA": "association accuracy, mean over IoU 0.05:0.05:0.95 (Luiten et al. 2021); 0–1, higher is better",
+    "MOTA": "1 − (FN+FP+IDSW)/true boxes (Bernardin & Stiefelhagen 2008); −∞–1, higher is better",
+    "IDF1": "F1 of boxes with the right identity (Ristani et al. 2016); 0–1, higher is better",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """One board, ready to be written.
+
+    rows: one row per pair, in the order shown, plain Python values (None = there is none); the CSV holds exactly this.
+    classes: classes that have columns of their own, most true boxes first. notes: footnotes, one sentence or two each.
+    """
+
+    name: str
+    dataset: str
+    kind: str
+    metric: str
+    level: float
+    rows: pd.DataFrame
+    classes: list[str]
+    notes: list[str]
+    floor: float | None = None
+
+
+def order(estimates: Sequence[Estimate | None]) -> list[int]:
+    """Positions of rows, best score first; rows without a score last; equals in the order of the board's lists."""
+
+    def place(number: int) -> tuple[bool, float]:
+        estimate = estimates[number]
+        value = None if estimate is None else estimate.value
+        return (value is None, 0.0 if value is None else -value)
+
+    return sorted(range(len(estimates)), key=place)
+
+
+def ranks(values: Sequence[float | None]) -> list[int | None]:
+    """Ranks from 1 of scores, the highest first; equal scores share the better rank; None for rows without a score."""
+    known = [value for value in values if value is not None]
+    return [None if value is None else 1 + sum(other > value for other in known) for value in values]
+
+
+def differences(estimates: Sequence[Estimate | None], to: int | None, level: float) -> list[Difference | None]:
+    """Paired difference of every row with a score to the row number `to`; None for that row itself and without scores."""
+    reference = None if to is None else estimates[to]
+    found: list[Difference | None] = []
+    for number, estimate in enumerate(estimates):
+        if reference is None or estimate is None or estimate.value is None or number == to:
+            found.append(None)
+        else:
+            found.append(paired_difference(estimate, reference, level=level))
+    return found
+
+
+def verdicts(found: Sequence[Difference | None], level: float) -> list[str | None]:
+    """Per difference “better”, “worse” or “tie”, corrected for their number (Holm); None where no interval exists."""
+    tested = [number for number, one in enumerate(found) if one is not None and one.p is not None]
+    corrected = dict(zip(tested, holm([found[number].p for number in tested]), strict=True))
+    result: list[str | None] = []
+    for number, one in enumerate(found):
+        if one is None or one.verdict is None:
+            result.append(None)
+        else:
+            result.append(one.verdict if corrected[number] < 1.0 - level else "tie")
+    return result
+
+
+def interval_note(estimates: Sequence[Estimate | None], *, level: float, draws: int) -> list[str]:
+    """How the intervals came about, or why there are none."""
+    known = [estimate for estimate in estimates if estimate is not None]
+    with_interval = [estimate for estimate in known if estimate.low is not None]
+    notes = []
+    if with_interval:
+        several = any(len(estimate.per_seed) > 1 for estimate in with_interval)
+        over = f"{with_interval[0].videos} videos{' and over seeds' if several else ''}"
+        notes.append(
+            f"{100 * level:g} % intervals: bootstrap over {over}, {draws} resamples, the same for all rows (paired), "
+            "widened for few videos (Hesterberg 2015)."
+        )
+    reasons = [text for estimate in known for text in (estimate.reason, estimate.note) if text]
+    return notes + [f"{text[0].upper()}{text[1:]}." for text in dict.fromkeys(reasons)]
+
+
+def tie_note(found: Sequence[Difference | None], *, level: float, draws: int) -> list[str]:
+    """The rule by which rows tie with the best, when any row was compared."""
+    compared = sum(one is not None and one.p is not None for one in found)
+    if not compared:
+        return []
+    note = (
+        f"“tie”: the {100 * level:g} % interval of the paired difference to the best row holds 0, or does so after Holm's "
+        f"correction for {compared} comparison{'s' if compared > 1 else ''}. A tie is no proof of equality."
+    )
+    least = 2.0 / (draws + 1.0)
+    if compared * least >= 1.0 - level:
+        note += f" With {draws} resamples hardly any of {compared} differences can be clear: raise evaluate.draws."
+    return [note]

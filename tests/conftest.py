@@ -1,0 +1,26 @@
+"""Shared fixtures: the project folder, the mirror of real data. Tests mirror lib/; tests/workflow runs real Snakemake."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def project() -> Path:
+    """The repository's root."""
+    return PROJECT
+
+
+@pytest.fixture
+def mirror() -> Path:
+    """The folder with the real data sets; tests that need it skip where it is not given."""
+    folder = os.environ.get("VIPERSIGHT_MIRROR")
+    if not folder:
+        pytest.skip("VIPERSIGHT_MIRROR is not set: the real data sets are not at hand")
+    return Path(folder)

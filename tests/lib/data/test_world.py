@@ -1,0 +1,393 @@
+"""The synthetic world against its own settings and against other readers: pycocotools for annotations, PyAV for videos.
+
+The oracle for truth is the picture itself: drawn with and without an object, it must differ where the object's mask is.
+Shares are compared with the settings on the plan (exact bookkeeping) and on what was drawn (with the frames in which
+things enter or hide).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from pycocotools import mask as rle
+from pycocotools.coco import COCO
+from pydantic import ValidationError
+
+from lib.config.world import WorldSource
+from lib.data.world import CLASSES, plan_videos, presence_shares
+from lib.data.world_draw import SEEN_PX, SEEN_SHARE, Painter
+from lib.data.world_files import generate
+from lib.data.world_motion import simulate
+
+TINY: dict[str, Any] = {
+    "format": "world",
+    "videos": {"train": 3, "test": 2},
+    "size": (160, 96),
+    "fps": 5.0,
+    "seconds": (2.0, 3.0),
+}
+
+
+def tiny(**knobs: Any) -> WorldSource:
+    return WorldSource.model_validate(TINY | knobs)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    generate(tiny(), folder, workers=1)
+    return folder
+
+
+def read(folder: Path, split: str) -> dict[str, Any]:
+    return json.loads((folder / "annotations" / f"{split}.json").read_text())
+
+
+def sums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def decoded(path: Path) -> tuple[list[np.ndarray], float]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)], float(stream.average_rate)
+
+
+@cache
+def drawn_shares(options: str) -> dict[str, float]:
+    """Share of drawn frames with each class, with person and hook, with nothing."""
+    source = WorldSource.model_validate_json(options)
+    count: dict[str, int] = defaultdict(int)
+    for plan in plan_videos(source):
+        painter = Painter(plan, source)
+        for index, states in enumerate(simulate(plan, source)):
+            kinds = {one.state.kind for one in painter.frame(index, states)[1]}
+            for kind in kinds:
+                count[kind] += 1
+            count["both"] += {"person", "crane hook"} <= kinds
+            count["empty"] += not kinds
+            count["frames"] += 1
+    return {key: value / count["frames"] for key, value in count.items()}
+
+
+def planned(options: WorldSource) -> dict[str, float]:
+    plans = plan_videos(options)
+    total = sum(plan.frames for plan in plans)
+    phases = [(end - start, presence) for plan in plans for start, end, presence in plan.phases]
+    tests = {
+        "persons": lambda seen: seen[0],
+        "hooks": lambda seen: seen[1],
+        "vehicles": lambda seen: seen[2],
+        "both": lambda seen: seen[0] and seen[1],
+        "empty": lambda seen: not any(seen),
+    }
+    return {key: sum(n for n, seen in phases if test(seen)) / total for key, test in tests.items()}
+
+
+def pictures(options: WorldSource, video: int = 0) -> list[np.ndarray]:
+    plan = plan_videos(options)[video]
+    painter = Painter(plan, options)
+    return [painter.frame(index, states)[0] for index, states in enumerate(simulate(plan, options))]
+
+
+def test_same_settings_same_bytes(world: Path, tmp_path: Path) -> None:
+    generate(tiny(), tmp_path, workers=1)
+    assert sums(tmp_path) == sums(world)
+    generate(tiny(), tmp_path, workers=1)  # again over files that exist
+    assert sums(tmp_path) == sums(world)
+
+
+@pytest.mark.slow
+def test_processes_change_nothing(world: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    generate(tiny(), tmp_path, lambda done, total: seen.append((done, total)), workers=2)
+    assert sums(tmp_path) == sums(world)
+    assert seen == [(done, 5) for done in range(1, 6)]
+
+
+def test_another_seed_another_world(world: Path, tmp_path: Path) -> None:
+    generate(tiny(seed=1), tmp_path, workers=1)
+    assert not set(sums(tmp_path).values()) & set(sums(world).values())
+
+
+def test_more_videos_leave_the_first_as_they_are() -> None:
+    few, many = plan_videos(tiny(videos={"train": 3})), plan_videos(tiny(videos={"val": 2, "train": 6}))
+    assert few == [plan for plan in many if plan.split == "train"][:3]
+
+
+def test_pycocotools_reads_it_and_boxes_are_the_bounds_of_masks(world: Path) -> None:
+    for split in TINY["videos"]:
+        coco = COCO(str(world / "annotations" / f"{split}.json"))
+        assert [one["name"] for one in coco.loadCats(coco.getCatIds())] == list(CLASSES)
+        annotations = coco.loadAnns(coco.getAnnIds())
+        assert annotations
+        for one in annotations:
+            image = coco.imgs[one["image_id"]]
+            mask = coco.annToMask(one)
+            assert mask.shape == (image["height"], image["width"])
+            assert one["area"] == mask.sum() >= SEEN_PX
+            assert one["bbox"] == rle.toBbox(one["segmentation"]).tolist()
+            rows, columns = np.nonzero(mask)
+            x, y, width, height = one["bbox"]
+            assert (x, y, x + width, y + height) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            assert one["iscrowd"] == 0 and image["video_id"] == one["video_id"]
+
+
+def test_ids_count_from_one_and_every_frame_is_listed(world: Path) -> None:
+    for split in TINY["videos"]:
+        data = read(world, split)
+        for key in ("videos", "images", "annotations", "categories"):
+            assert [one["id"] for one in data[key]] == list(range(1, len(data[key]) + 1))
+        for video in data["videos"]:
+            frames = [one["frame_index"] for one in data["images"] if one["video_id"] == video["id"]]
+            assert frames == list(range(video["length"]))
+
+
+def test_masks_of_one_frame_do_not_overlap(world: Path) -> None:
+    data = read(world, "train")
+    total: dict[int, np.ndarray] = defaultdict(lambda: np.zeros((96, 160), int))
+    for one in data["annotations"]:
+        total[one["image_id"]] += rle.decode(one["segmentation"])
+    assert max(covered.max() for covered in total.values()) == 1
+
+
+def test_tracks_are_one_object_each_and_last(world: Path) -> None:
+    data = read(world, "train")
+    frame = {one["id"]: one["frame_index"] for one in data["images"]}
+    tracks: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    for one in data["annotations"]:
+        tracks[one["video_id"], one["track_id"]].append(one)
+    for pieces in tracks.values():
+        assert len({one["category_id"] for one in pieces}) == 1
+        numbers = [frame[one["image_id"]] for one in pieces]
+        assert numbers == sorted(set(numbers))  # at most once per frame
+    assert np.median([len(pieces) for pieces in tracks.values()]) >= 4
+    steps = [  # an object moves on from where it was: a track id that jumped between objects would not
+        abs(later["bbox"][1] + later["bbox"][3] - sooner["bbox"][1] - sooner["bbox"][3])
+        for pieces in tracks.values()
+        for sooner, later in zip(pieces, pieces[1:], strict=False)
+        if later["category_id"] == 3 and frame[later["image_id"]] == frame[sooner["image_id"]] + 1
+    ]
+    assert steps and np.median(steps) <= 1
+
+
+def test_videos_hold_what_the_annotations_say(world: Path) -> None:
+    for split in TINY["videos"]:
+        for video in read(world, split)["videos"]:
+            frames, fps = decoded(world / "videos" / video["file_name"])
+            assert len(frames) == video["length"] and fps == video["fps"] == 5.0
+            assert frames[0].shape == (video["height"], video["width"], 3) == (96, 160, 3)
+            assert 10 <= video["length"] <= 15
+
+
+def test_splits_share_no_video(world: Path) -> None:
+    names = [one["file_name"] for split in TINY["videos"] for one in read(world, split)["videos"]]
+    assert len(set(names)) == len(names) == 5
+    assert sorted(path.relative_to(world / "videos").as_posix() for path in world.rglob("*.mp4")) == sorted(names)
+    files = [sum_ for name, sum_ in sums(world).items() if name.endswith(".mp4")]
+    assert len(set(files)) == 5
+    assert {Path(name).parent.as_posix() for name in names} == {"train", "test"}
+
+
+@pytest.mark.parametrize("difficulty", [0.0, 0.4, 1.0])
+def test_every_mask_can_be_seen(difficulty: float) -> None:
+    """Oracle: take one object away, draw again; what changed by more than a trace is its mask (grain and light are the
+    same)."""
+    options = tiny(difficulty=difficulty, videos={"train": 6}, size=(320, 192))
+    checked = 0
+    for plan in plan_videos(options):
+        painter, frames = Painter(plan, options), simulate(plan, options)
+        for index in range(0, plan.frames, 5):
+            picture, seen = painter.frame(index, frames[index])
+            for one in seen:
+                without, _ = painter.frame(index, [state for state in frames[index] if state is not one.state])
+                change = np.abs(picture.astype(int) - without.astype(int)).max(2)
+                assert (change[one.mask] > 4).mean() > 0.85, (plan.name, index, one.state.kind)
+                assert change[one.mask].mean() > 15
+                far = np.ones_like(one.mask)
+                x, y, width, height = one.box
+                reach = 100  # its shadow, cable or burden is near it
+                far[:, max(0, x - reach) : x + width + reach] = False
+                assert not change[far].any()
+                assert one.share >= SEEN_SHARE and one.mask.sum() >= SEEN_PX
+                checked += 1
+    assert checked > 10
+
+
+def test_hidden_things_are_no_truth() -> None:
+    """An object far outside the picture, and one right behind another of the same shape, are not in the truth."""
+    options = tiny(videos={"train": 1}, persons=1.0, hooks=0.0, both=0.0, vehicles=0.0, empty=0.0)
+    plan = plan_videos(options)[0]
+    person = next(state for state in simulate(plan, options)[0] if state.kind == "person")
+    moved = {"x": 80.0, "y": 80.0, "depth": 80.0, "attributes": {"activity": "standing", "carrying": ""}}
+    near = type(person)(**{**vars(person), **moved})
+    behind = type(person)(**{**vars(near), "track": 90, "depth": 79.0})
+    outside = type(person)(**{**vars(near), "track": 91, "x": -60.0})
+    painter = Painter(plan, options)
+    painter._props.clear()
+    truth = painter.frame(0, [near, behind, outside])[1]
+    assert [one.state.track for one in truth] == [near.track]
+    assert truth[0].share == 1.0
+    assert [one.state.track for one in painter.frame(0, [behind])[1]] == [90]
+
+
+def test_shares_of_the_plan_follow_the_settings() -> None:
+    options = WorldSource(format="world")
+    got = planned(options)
+    for key, share in got.items():
+        assert share == pytest.approx(getattr(options, key), abs=0.03), key
+    assert got["both"] <= options.both
+    assert sum(presence_shares(options).values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("both", [0.0, 0.05, 0.15])
+def test_both_is_a_limit_from_the_first_video_on(seed: int, both: float) -> None:
+    options = WorldSource(format="world", seed=seed, both=both, persons=0.4, hooks=0.3)
+    total = held = 0
+    for plan in plan_videos(options):
+        if plan.split == "test":
+            total += plan.frames
+            held += sum(end - start for start, end, seen in plan.phases if seen[0] and seen[1])
+            assert held <= both * total + 1e-6
+
+
+DRAWN = {"videos": {"test": 24}, "seconds": (4.0, 8.0), "fps": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "low", "high"),
+    [
+        ("both", "both", {"both": 0.0}, {}),
+        ("persons", "person", {"persons": 0.3}, {"persons": 0.6, "empty": 0.1}),
+        ("hooks", "crane hook", {"hooks": 0.2}, {"hooks": 0.5}),
+        ("vehicles", "vehicle", {"vehicles": 0.25}, {"vehicles": 0.6}),
+        ("empty", "empty", {"empty": 0.05}, {"empty": 0.3}),
+    ],
+)
+def test_each_share_knob_shows_in_the_pictures(key: str, kind: str, low: dict[str, float], high: dict[str, float]) -> None:
+    base = {"persons": 0.45, "hooks": 0.35, "both": 0.15, "vehicles": 0.4, "empty": 0.1}
+    got = []
+    for change in (low, high):
+        options = tiny(**(DRAWN | base | change))
+        shares = drawn_shares(options.model_dump_json())
+        assert shares.get(kind, 0.0) == pytest.approx(getattr(options, key), abs=0.08)
+        assert shares["both"] <= options.both + 0.02
+        got.append(shares.get(kind, 0.0))
+    assert got[0] < got[1] - 0.08
+
+
+def test_default_pictures_rarely_hold_person_and_hook() -> None:
+    shares = drawn_shares(tiny(**DRAWN).model_dump_json())
+    assert 0.05 < shares["both"] <= 0.17
+
+
+def heights(options: WorldSource) -> np.ndarray:
+    found = []
+    for plan in plan_videos(options):
+        painter = Painter(plan, options)
+        states = simulate(plan, options)
+        found += [one.box[3] for index in range(0, plan.frames, 3) for one in painter.frame(index, states[index])[1]]
+    return np.array(found) / options.size[1]
+
+
+def test_scale_and_size() -> None:
+    """Twice the scale draws larger objects; more px draw the same objects with the same share of the height."""
+    plain, double = heights(tiny(videos={"train": 8})), heights(tiny(videos={"train": 8}, scale=2.0))
+    assert np.median(double) > 1.5 * np.median(plain)
+    assert 0.15 <= np.quantile(plain, 0.1) and np.quantile(plain, 0.9) <= 0.5
+    large = heights(tiny(videos={"train": 8}, size=(320, 192)))
+    assert np.median(large) == pytest.approx(np.median(plain), rel=0.1)
+
+
+def test_difficulty() -> None:
+    """Raising it: less contrast, more grain, more change of light, wider spread of sizes, more of the objects hidden."""
+    easy, hard = tiny(videos={"train": 10}, difficulty=0.0), tiny(videos={"train": 10}, difficulty=1.0)
+    contrast, light, depths, props = [], [], [], []
+    for options in (easy, hard):
+        plans = plan_videos(options)
+        painters = [Painter(plan, options) for plan in plans]
+        empty = [[painter.frame(index, [])[0].astype(float) for index in (0, 9)] for painter in painters]
+        contrast.append(np.mean([np.std(two[0].mean((1, 2))) for two in empty]))
+        light.append(np.mean([abs(two[0].mean() - two[1].mean()) for two in empty]))
+        people = [state for plan in plans for frame in simulate(plan, options) for state in frame if state.kind == "person"]
+        depths.append(np.std([state.unit for state in people]))
+        props.append(sum(len(painter._props) for painter in painters))
+    assert contrast[1] < 0.8 * contrast[0]
+    assert light[0] == 0.0 and light[1] > 3.0
+    assert depths[1] > 1.3 * depths[0]
+    assert props[1] > 1.5 * props[0]
+    first = pictures(hard)[0].astype(float)
+    smooth = pictures(easy)[0].astype(float)
+    roughness = [np.median(np.abs(np.diff(picture[:20], axis=1))) for picture in (smooth, first)]
+    assert roughness[1] > roughness[0] + 3
+
+
+def test_fps_seconds_and_crf(tmp_path: Path) -> None:
+    size = {}
+    for crf in (18, 40):
+        generate(tiny(videos={"train": 1}, fps=10.0, seconds=(1.5, 1.5), crf=crf), tmp_path / str(crf), workers=1)
+        path = next((tmp_path / str(crf)).rglob("*.mp4"))
+        frames, fps = decoded(path)
+        assert (len(frames), fps) == (15, 10.0)
+        size[crf] = path.stat().st_size
+    assert size[40] < 0.5 * size[18]
+
+
+def test_video_looks_like_what_was_drawn(world: Path) -> None:
+    """The codec keeps the pictures: the mean difference stays within a few grey levels."""
+    options = tiny()
+    frames, _ = decoded(world / "videos" / "train" / "site-train-000.mp4")
+    drawn = pictures(options)
+    assert len(frames) == len(drawn)
+    assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(frames, drawn, strict=True)) < 12
+
+
+def test_states_tell_what_happens() -> None:
+    """What later truths are derived from: a held load hangs under its hook, and is either held or on the ground."""
+    options = WorldSource(format="world", videos={"train": 20})
+    lifted = 0
+    for plan in plan_videos(options):
+        for frame in simulate(plan, options):
+            hooks = {state.track: state for state in frame if state.kind == "crane hook"}
+            loads = [state for state in frame if state.kind == "load"]
+            for load in loads:
+                if held_by := load.attributes["held_by"]:
+                    hook = hooks[int(held_by)]
+                    assert hook.attributes["load"] == load.track
+                    assert hook.x == load.x and hook.y < load.y
+                    lifted += load.y < load.depth - 5
+                else:
+                    assert load.y == load.depth
+            assert all(hook.attributes["load"] in {0, *(load.track for load in loads)} for hook in hooks.values())
+            assert len({state.track for state in frame}) == len(frame)
+    assert lifted > 50
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"both": 0.4}, "both"),
+        ({"empty": 0.6}, "must not exceed 1"),
+        ({"vehicles": 0.1}, "Hint: raise empty or vehicles"),
+        ({"vehicles": 0.9}, "vehicles + empty"),
+        ({"size": (321, 192)}, "even"),
+        ({"seconds": (8.0, 4.0)}, "must not exceed the second"),
+        ({"seconds": (0.1, 4.0)}, "two frames"),
+        ({"videos": {}}, "videos"),
+        ({"person": 0.4}, "persons"),
+    ],
+)
+def test_impossible_settings_are_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words.replace("+", r"\+")):
+        WorldSource.model_validate({"format": "world"} | change)

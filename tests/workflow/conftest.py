@@ -1,0 +1,132 @@
+"""A tiny study, run once to its end by real Snakemake, and copies of that finished tree for tests that change something."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import PROJECT
+
+TINY: dict[str, Any] = {
+    "study": "tiny",
+    "seeds": [0],
+    "datasets": {
+        "site": {
+            "source": {
+                "format": "world",
+                "seed": 3,
+                "size": [160, 96],
+                "seconds": [1.0, 1.5],
+                "videos": {"detector": 2, "train": 4, "val": 2, "test": 10},
+            },
+            "chunks": 2,
+        }
+    },
+    "weights": {"w": {"variant": "detector", "dataset": "site"}},
+    "detectors": {
+        "own": {"kind": "yolo", "weights": "w", "imgsz": 64, "conf": 0.01, "stride": 2, "splits": ["train", "val", "test"]},
+        "truth": {"kind": "truth"},
+    },
+    "trackers": {"bytetrack": {"kind": "bytetrack", "frame_rate": 10}},
+    "shardsets": {
+        "bare": {"splits": ["detector", "val"], "stride": 3},
+        "full": {"splits": ["train", "val"], "stride": 2, "tracks": {"detector": "own", "tracker": "bytetrack"}},
+    },
+    "arms": {
+        "d": {"shardset": "bare", "split": "detector", "background": "all"},
+        "all": {"shardset": "full", "background": "all"},
+        "half": {"shardset": "full", "background": "all", "fractions": {"person": 0.5}, "mode": "exclusive"},
+    },
+    "training": {"model": "yolo11n", "imgsz": 64, "batch": 4, "budget": {"iterations": 4, "evaluations": 2}},
+    "variants": {
+        "detector": {"arm": "d", "size": "tiny"},
+        "full": {"arm": "all", "size": "tiny"},
+        "less": {"arm": "half", "size": "tiny"},
+        "prior": {"kind": "floor", "floor": "prior", "arm": "all", "size": "tiny"},
+    },
+    "tta": {"none": {"views": [{}]}, "flip": {"views": [{}, {"flip": True}]}},
+    "predict": {"stride": 2},
+    "export": {"videos": 1},
+    "boards": {
+        "main": {"dataset": "site", "variants": ["full", "less", "prior"], "tta": ["none"]},
+        "solo": {"dataset": "site", "variants": ["prior"], "tta": ["none"]},
+        "followed": {"kind": "tracks", "dataset": "site", "detectors": ["truth", "own"], "trackers": ["bytetrack"]},
+    },
+}
+
+
+@dataclass
+class Tree:
+    """A working directory with one study in it, and Snakemake run on it."""
+
+    folder: Path
+    study: dict[str, Any]
+    comment: str = ""
+
+    def snakemake(self, *words: str, check: bool = True, timeout: int = 900) -> subprocess.CompletedProcess[str]:
+        """Run `snakemake -c2` here with this tree's study; words: more arguments (targets after `--`)."""
+        self.settings.write_text(self.comment + yaml.safe_dump(self.study, sort_keys=False))
+        command = [sys.executable, "-m", "snakemake", "-c2", "--snakefile", str(PROJECT / "Snakefile")]
+        command += ["--directory", str(self.folder), "--configfile", str(self.settings), *words]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd=PROJECT)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+        return done
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "study.yaml"
+
+    def planned(self, *words: str) -> set[str]:
+        """Outputs' jobs that a dry run would do, each as `rule wildcard=value,…`."""
+        done = self.snakemake("--dry-run", *words)
+        text = done.stdout + done.stderr
+        jobs = set()
+        for block in re.split(r"\n(?=(?:local)?rule )", text)[1:]:
+            rule = re.match(r"(?:local)?rule (\w+):", block)
+            wildcards = re.search(r"^\s+wildcards: (.*)$", block, re.MULTILINE)
+            if rule and rule[1] != "all":
+                jobs.add(f"{rule[1]} {wildcards[1].replace(' ', '') if wildcards else ''}".strip())
+        return jobs
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The tiny study run to its end; tests must not change it (take `tree` for that)."""
+    folder = tmp_path_factory.mktemp("finished")
+    tree = Tree(folder, copy.deepcopy(TINY))
+    tree.snakemake()
+    return tree
+
+
+@pytest.fixture
+def tree(finished: Tree, tmp_path: Path) -> Tree:
+    """A private copy of the finished tree (dates kept, so that nothing looks newer than it is)."""
+    folder = tmp_path / "tree"
+    shutil.copytree(finished.folder, folder, symlinks=True, copy_function=shutil.copy2)
+    return Tree(folder, copy.deepcopy(finished.study))
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Callable[[dict[str, Any]], Tree]:
+    """Make an empty tree with a study; give the changes to the tiny one."""
+
+    def make(changes: dict[str, Any]) -> Tree:
+        folder = tmp_path / "fresh"
+        folder.mkdir(exist_ok=True)
+        return Tree(folder, copy.deepcopy(TINY) | changes)
+
+    return make
