@@ -14,6 +14,7 @@ from snakemake.exceptions import WorkflowError
 
 from lib.config.base import VipersightError
 from lib.config.jobs import Jobs
+from lib.config.raw import raw_inputs
 from lib.config.names import claim_names, refuse_taken_names
 from lib.config.study import load_study
 from lib.config.targets import study_targets

@@ -2,7 +2,7 @@
 #
 # NEEDS    the shardset's offset index; for a size-matched control also the arm whose size it takes
 # MAKES    seed={seed}.parquet (the frames), seed={seed}.counts.json (requested and achieved counts per class), and per
-#          seed one check that no two arms of the study are the same frames
+#          shardset and seed one check that no two arms of the study are the same frames
 
 
 def arm_index(wildcards):
@@ -16,7 +16,7 @@ def arm_size(wildcards):
 
 
 def arm_counts(wildcards):
-    arms = jobs.arms_on(wildcards.dataset)
+    arms = jobs.arms_on(wildcards.dataset, wildcards.shardset)
     return [f"results/subsets/{wildcards.dataset}/{arm}/seed={wildcards.seed}.counts.json" for arm in arms]
 
 
@@ -25,7 +25,7 @@ rule subsample:
     input:
         code=code("workflow_scripts/subsample.py", "lib/data/subsample.py"),
         index=arm_index,
-        size=arm_size,
+        matched=arm_size,
     output:
         frames="results/subsets/{dataset}/{arm}/seed={seed}.parquet",
         counts="results/subsets/{dataset}/{arm}/seed={seed}.counts.json",
@@ -42,7 +42,7 @@ rule subsample:
         "Drawing the frames of arm {wildcards.arm} from {wildcards.dataset}, seed {wildcards.seed}."
     shell:
         "python -m workflow_scripts.subsample draw --settings {params.settings:q} --arm {wildcards.arm:q}"
-        " --seed {wildcards.seed:q} --index {input.index:q} --size-of {input.size:q}"
+        " --seed {wildcards.seed:q} --index {input.index:q} --size-of {input.matched:q}"
         " --output {output.frames:q} > {log:q} 2>&1"
 
 
@@ -51,17 +51,17 @@ rule compare_arms:
     input:
         counts=arm_counts,
     output:
-        "results/subsets/{dataset}/seed={seed}.arms.json",
+        "results/subsets/{dataset}/{shardset}.arms/seed={seed}.json",
     log:
-        "results/logs/subsets/{dataset}/seed={seed}.arms.log",
+        "results/logs/subsets/{dataset}/{shardset}.arms/seed={seed}.log",
     benchmark:
-        "results/benchmarks/subsets/{dataset}/seed={seed}.arms.tsv"
+        "results/benchmarks/subsets/{dataset}/{shardset}.arms/seed={seed}.tsv"
     conda:
         "../envs/report.yaml"
     params:
         settings=jobs.arms,
     message:
-        "Checking that the arms on {wildcards.dataset} are different frames, seed {wildcards.seed}."
+        "Checking that the arms on {wildcards.shardset} of {wildcards.dataset} are different frames, seed {wildcards.seed}."
     shell:
         "python -m workflow_scripts.subsample compare --settings {params.settings:q} --counts {input.counts:q}"
         " --output {output:q} > {log:q} 2>&1"

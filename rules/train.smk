@@ -24,7 +24,10 @@ def train_weights(wildcards):
 def arms_differ(wildcards):
     # Only its existence counts: another arm in the study must not retrain this one, hence `ancient`.
     arm = STUDY.find("variants", wildcards.variant).arm
-    return ancient(f"results/subsets/{wildcards.dataset}/seed={wildcards.seed}.arms.json") if arm else []
+    if arm is None:
+        return []
+    shardset = STUDY.find("arms", arm).shardset
+    return ancient(f"results/subsets/{wildcards.dataset}/{shardset}.arms/seed={wildcards.seed}.json")
 
 
 rule train:

@@ -41,7 +41,7 @@ def main() -> None:
     summary = ingest(source, dataset, folder, workers=given.workers)
     for warning in summary.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(summary.text(), file=sys.stderr)
+    print(f"{given.dataset}: {summary.text()}", file=sys.stderr)
     truth = sorted((folder / "truth").glob("*.parquet"))
     media = read_table(given.output, "manifest")[["video", "split", "sha256"]].to_csv(index=False)
     raw = sha256_text(media + "".join(sha256_file(path) for path in truth))
@@ -55,7 +55,7 @@ def get_source(dataset: Dataset, raw: Path, *, workers: int) -> Source:
     if isinstance(source, WorldSource):
         from lib.data.world_files import generate
 
-        generate(source, raw)
+        generate(source, raw, workers=workers)
         annotations = {path.stem: f"annotations/{path.name}" for path in sorted((raw / "annotations").glob("*.json"))}
         return read_source(raw, CocoSource(format="coco", root=str(raw), annotations=annotations, videos="videos"))
     site_raw = os.environ.get("VIPERSIGHT_RAW")

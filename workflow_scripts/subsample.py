@@ -2,7 +2,7 @@
 
 python -m workflow_scripts.subsample draw --settings JSON --arm p25 --seed 0 --index results/shards/D/S/index.parquet \
     [--size-of results/subsets/D/OTHER/seed=0.parquet] --output results/subsets/D/p25/seed=0.parquet
-python -m workflow_scripts.subsample compare --settings JSON --counts FILE … --output results/subsets/D/seed=0.arms.json
+python -m workflow_scripts.subsample compare --settings JSON --counts FILE … --output results/subsets/D/S.arms/seed=0.json
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from lib import provenance
 from lib.config.base import ConfigError
 from lib.config.subsample import Arm
+from lib.data.shards import read_index
 from lib.data.subsample import counts, subsample
 from lib.files import read_json, write_json
 from lib.tables import read_table, write_table
@@ -41,11 +42,10 @@ def main() -> None:
 
 def draw(given: argparse.Namespace) -> None:
     arm = Arm.model_validate(given.settings["arm"])
-    index = read_table(given.index, "index")
-    pool = index[index["split"] == arm.split]
+    index = read_index(given.index)
     size = len(read_table(given.size_of, "subset")) if given.size_of else None
-    frames = subsample(pool, arm, given.seed, size=size)
-    counted = counts(pool, frames, arm)
+    frames = subsample(index, arm, given.seed, size=size)
+    counted = counts(index, frames, arm)
     write_table(given.output, frames, "subset")
     counts_path = given.output.with_suffix(".counts.json")
     write_json(counts_path, {"arm": given.arm, "seed": given.seed, **counted})

@@ -73,16 +73,16 @@ class Jobs:
         return self._text("subsample", {"arm": self._entry("arms", wildcards.arm)})
 
     def arms(self, wildcards: Wildcards) -> str:
-        names = self.arms_on(wildcards.dataset)
+        names = self.arms_on(wildcards.dataset, wildcards.shardset)
         return self._text("arms", {"arms": names, "allow_equal_arms": self.study.allow_equal_arms})
 
-    def arms_on(self, dataset: str) -> list[str]:
-        """Arms that this study's variants are trained on, on one dataset."""
+    def arms_on(self, dataset: str, shardset: str) -> list[str]:
+        """Arms of one shardset that this study's variants are trained on, on one dataset."""
         boards = self.study.score_boards.values()
         pairs = {(variant, board.dataset) for board in boards for variant in board.variants}
         pairs |= {(one.variant, one.dataset) for one in self.study.weights.values() if one.variant}
         used = {self.study.variants[name].arm for name, on in pairs if self.study.trained_on(name, on) == dataset}
-        return sorted(arm for arm in used if arm)
+        return sorted(arm for arm in used if arm and self.study.arms[arm].shardset == shardset)
 
     def train(self, wildcards: Wildcards) -> str:
         variant = self.study.find("variants", wildcards.variant)

@@ -86,7 +86,7 @@ class WorldSource(Section):
         bare = 1 - seen - self.empty
         if self.vehicles + _SLACK < bare:
             raise ValueError(
-                f"vehicles ({self.vehicles}) must be at least 1 - (persons + hooks - both) - empty = {bare:.3f}: a frame that "
-                "is not empty and holds neither person nor hook holds a vehicle. Hint: raise empty or vehicles."
+                f"vehicles ({self.vehicles}) must be at least 1 - (persons + hooks - both) - empty = {bare:.3f}: a frame "
+                "that is not empty and holds neither person nor hook holds a vehicle. Hint: raise empty or vehicles."
             )
         return self

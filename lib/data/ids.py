@@ -13,12 +13,13 @@ _LONGEST = 120  # leaves room for what stages add (suffixes, temporary names) wi
 
 
 def safe_id(original: str) -> str:
-    """The id of one name: lower case, characters other than `a-z0-9_-` become `-`; matches `[a-z0-9][a-z0-9_-]*`.
+    """The id of one name: lower case, without a file suffix, characters other than `a-z0-9_-` become `-`.
 
     A name of which nothing readable remains, or a very long one, gets a short hash of the original. Different names may
     share an id; `unique_ids` tells them apart.
     """
-    plain = re.sub(r"[^a-z0-9_-]", "-", original.lower()).lstrip("-_")
+    name = re.sub(r"(?<=.)\.[a-z0-9]{2,4}$", "", original.lower())
+    plain = re.sub(r"[^a-z0-9_-]", "-", name).lstrip("-_")
     if not plain:
         return f"v-{_hash(original)}"
     return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}-{_hash(original)}"

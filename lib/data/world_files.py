@@ -97,7 +97,8 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], options: WorldSource
         stream.width, stream.height = options.size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
-        stream.options = {"crf": str(options.crf), "preset": "veryfast"}
+        # cpu-independent: else the look-ahead rounds by how its memory happens to lie, and bytes differ between runs
+        stream.options = {"crf": str(options.crf), "preset": "veryfast", "x264-params": "cpu-independent=1"}
         for picture in pictures:
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)

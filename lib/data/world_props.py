@@ -16,10 +16,11 @@ NEAR = ("barrier", "barrel", "bricks", "cone", "sand", "bags")
 
 
 def near_props(rng: np.random.Generator, stage: Stage) -> list[tuple[float, list[Layer]]]:
-    """Things between the camera and what moves: (ground row in px, layers) each; the more, the larger the spread."""
+    """Things between the camera and what moves: (ground row in px, layers) each, farthest first; the more, the larger the
+    spread."""
     most = 1.0 + 5.0 * stage.spread
     rows = [float(rng.uniform(0.66, 0.97)) * stage.height for _ in range(int(rng.integers(0, round(most) + 1)))]
-    return [(row, prop(rng, stage, row, NEAR)) for row in rows]
+    return [(row, prop(rng, stage, row, NEAR)) for row in sorted(rows)]
 
 
 def prop(rng: np.random.Generator, stage: Stage, row: float, kinds: tuple[str, ...]) -> list[Layer]:

@@ -133,8 +133,3 @@ def given_detections(detections: pd.DataFrame, videos: pd.DataFrame, *, stride: 
         }
     )
     return kept, stats
-
-
-def frames_of(videos: pd.DataFrame, video: str, stride: int) -> list[int]:
-    """The frame indices of one video that a detector with this stride has looked at."""
-    return list(range(0, int(videos.set_index("video").at[video, "frames"]), stride))

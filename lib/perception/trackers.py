@@ -7,6 +7,7 @@ order of appearance, so ids depend on no other video of the process.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import pandas as pd
 from lib.config.base import identity
 from lib.config.track import Tracker
 from lib.perception.streaming import clipped, frame_times
-from lib.tables import COLUMNS, TRACKS, empty
+from lib.tables import COLUMNS, TRACK_STATS, TRACKS, empty
 
 CLASSES = {"bytetrack": "ByteTrack", "ocsort": "OcSort", "sfsort": "SFSORT"}
 
@@ -32,6 +33,28 @@ def build_tracker(settings: Tracker, frame_size: tuple[int, int]) -> Any:
     if settings.kind == "sfsort":
         values["frame_width"], values["frame_height"] = frame_size
     return make(**values)
+
+
+def track_chunk(
+    videos: pd.DataFrame, detections: pd.DataFrame, settings: Tracker, *, stride: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Track every video of a chunk (MANIFEST rows), each with a tracker of its own, over every `stride`-th frame.
+
+    Returns TRACKS, in the order of the videos, and per video: frames, seconds of tracking. Ids start at 1 in every video.
+    """
+    build_tracker(settings, (32, 32))  # loads boxmot before the first video's clock runs
+    by_video = dict(tuple(detections.groupby("video")))
+    tables, stats = [], []
+    for video in videos.itertuples(index=False):
+        rows = by_video.get(video.video, detections.iloc[:0])
+        frames = range(0, int(video.frames), stride)
+        started = time.perf_counter()
+        size = (int(video.width), int(video.height))
+        tables.append(track_video(rows, settings, frame_size=size, frames=frames, fps=video.fps))
+        stats.append([video.video, len(frames), time.perf_counter() - started])
+    held = [table for table in tables if len(table)]
+    summary = pd.DataFrame(stats, columns=list(COLUMNS[TRACK_STATS]))
+    return (pd.concat(held, ignore_index=True) if held else empty(TRACKS)), summary
 
 
 def track_video(

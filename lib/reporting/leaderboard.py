@@ -105,12 +105,10 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
     floors = [number for number, row in enumerate(rows) if row.kind == "floor" and values[number] is not None]
     floor = floors[0] if floors else None  # rows stand best first: the first floor is the best one
     to_best = differences(estimates, best, evaluate.level)
-    above = differences(
-        [None if row.kind == "floor" and number != floor else row.estimate for number, row in enumerate(rows)],
-        floor,
-        evaluate.level,
-    )
-    standing, clear = verdicts(to_best, evaluate.level), verdicts(above, evaluate.level)
+    # other floors are not compared with the best one: they would only make the correction harsher
+    pupils = [None if row.kind == "floor" and number != floor else row.estimate for number, row in enumerate(rows)]
+    above = differences(pupils, floor, evaluate.level)
+    standing, clear = verdicts(estimates, best, evaluate.level), verdicts(pupils, floor, evaluate.level)
     table = []
     for number, (row, rank) in enumerate(zip(rows, ranks(values), strict=True)):
         table.append(
@@ -126,7 +124,7 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
         )
     notes = [f"{board.metric}: {METRICS[board.metric]}."]
     notes += interval_note(estimates, level=evaluate.level, draws=evaluate.draws)
-    notes += tie_note(to_best, level=evaluate.level, draws=evaluate.draws)
+    notes += tie_note(standing, level=evaluate.level)
     notes += _floor_note(rows, floor) + _row_notes(rows, board, evaluate)
     return Ranking(
         name=name,
@@ -201,7 +199,7 @@ def _cost_columns(row: _Row, classes: list[str]) -> dict[str, Any]:
     cards = [cell.card for cell in row.cells if cell.card]
     return {
         "frames": _mean([one["frames"] for one in counts]),
-        **{f"frames: {name}": _mean([one["per_class"].get(name, {}).get("frames") for one in counts]) for name in classes},
+        **{f"frames: {name}": _mean([one["classes"].get(name, {}).get("frames") for one in counts]) for name in classes},
         "iterations": _mean([card.get("iterations") for card in cards]),
         "train_seconds": sum(float(card.get("seconds", 0.0)) for card in cards) if cards else None,
         "attempts": sum(int(card.get("attempts", 1)) for card in cards) if cards else None,

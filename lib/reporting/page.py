@@ -88,7 +88,8 @@ def markdown(ranking: Ranking) -> str:
     for row in table.rows:
         cells = [_markdown_text(cell) for cell in row.cells]
         if row.kind == "best":
-            cells = [f"**{cell}**" if cell else "" for cell in cells]
+            strong = ("variant", "detector", "tracker", ranking.metric)
+            cells = [f"**{cell}**" if one.title in strong else cell for one, cell in zip(table.columns, cells, strict=True)]
         lines.append(f"| {' | '.join(cells)} |")
     notes = [f"- {_markdown_text(note)}" for note in ranking.notes]
     return "\n".join([*lines, "", *notes]) + "\n"

@@ -21,6 +21,7 @@ from lib.reporting.ranking import Ranking
 from lib.reporting.style import COLOURS, DARK, LINES, MUTED, figure, wrapped
 
 ROW_HEIGHT, LABEL_WIDTH = 0.3, 34  # inches, characters
+PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 
 
 def board_figure(ranking: Ranking, output: Path, settings: ReportSettings) -> None:
@@ -50,7 +51,8 @@ def board_figure(ranking: Ranking, output: Path, settings: ReportSettings) -> No
         _limit_scores(axes[0], ranking, rows, panels)
         drawn.suptitle(f"{ranking.name} on {ranking.dataset}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         entries = _legend(rows, ranking)
-        drawn.legend(handles=entries, loc="outside lower left", ncols=len(entries), frameon=False, handletextpad=0.5)
+        if entries:
+            drawn.legend(handles=entries, loc="outside lower left", ncols=len(entries), frameon=False, handletextpad=0.5)
 
 
 def _row_name(row: dict[str, Any], ranking: Ranking) -> str:
@@ -77,14 +79,29 @@ def _score_panel(ax: Axes, ranking: Ranking, rows: list[dict[str, Any]], name: s
         colour = COLOURS[row.get("kind", "tracks")]
         if row[value] is None:
             if not name:
-                text = wrapped(row["status"] if row["status"] != "finished" else "no score", 52)
-                ax.text(0.02, place, text, transform=ax.get_yaxis_transform(), va="center", color=MUTED, style="italic")
+                text = row["status"].replace("; ", "\n") if row["status"] != "finished" else "no score"
+                ax.text(
+                    0.02,
+                    place,
+                    text,
+                    transform=ax.get_yaxis_transform(),
+                    va="center",
+                    color=MUTED,
+                    style="italic",
+                    bbox=PLAIN,
+                )
             continue
         if row[low] is not None:
             ax.plot([row[low], row[high]], [place, place], color=colour, linewidth=1.6, solid_capstyle="round", zorder=2)
-        face = "white" if not name and row["standing"] == "worse" else colour
-        ax.plot(row[value], place, "o", color=colour, markerfacecolor=face, markersize=5.5, zorder=3)
-    ax.set_title(wrapped(name, 20) if name else f"{ranking.metric}, mean over classes")
+        face = "white" if row["standing"] == "worse" else colour
+        ax.plot(row[value], place, "o", color=colour, markerfacecolor=face, markersize=5.5, zorder=3, clip_on=False)
+    ax.set_title(
+        wrapped(name, 20)
+        if name
+        else f"{ranking.metric}, mean over classes"
+        if ranking.kind == "scores"
+        else ranking.metric
+    )
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4 if name else 6, steps=[1, 2, 2.5, 5, 10]))
@@ -99,12 +116,16 @@ def _limit_scores(ax: Axes, ranking: Ranking, rows: list[dict[str, Any]], panels
         return
     margin = max(0.02, 0.06 * (max(shown) - min(shown)))
     low = min(shown) - margin
-    ax.set_xlim(low if min(shown) < 0 else max(low, -0.02), min(max(shown) + margin, 1.02))
+    ax.set_xlim(low if min(shown) < 0 else max(low, -0.03), min(max(shown) + margin, 1.02))
 
 
 def _legend(rows: list[dict[str, Any]], ranking: Ranking) -> list[Line2D]:
     """Entries for what is in the picture, and for nothing else."""
-    kinds = [kind for kind in ("model", "pretrained", "floor") if any(row.get("kind") == kind for row in rows)]
+    kinds = [
+        kind
+        for kind in ("model", "pretrained", "floor")
+        if any(row.get("kind") == kind and row[ranking.metric] is not None for row in rows)
+    ]
     entries = [Line2D([], [], color=COLOURS[kind], marker="o", linestyle="none", label=kind) for kind in kinds]
     if any(row[f"{ranking.metric}_low"] is not None for row in rows):
         entries.append(Line2D([], [], color=MUTED, label=f"{100 * ranking.level:g} % interval"))
@@ -203,7 +224,7 @@ def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: Repo
     counts: contents of seed=…counts.json, one per arm in the order shown. The outline is what was asked for, the bars are
     what came out; the figures are frames.
     """
-    classes = list(dict.fromkeys(name for one in counts for name in one["per_class"]))
+    classes = list(dict.fromkeys(name for one in counts for name in one["classes"]))
     labels = [wrapped(str(one["arm"]), 24) for one in counts]
     columns = min(len(classes), 4)
     lines = -(-len(classes) // columns)
@@ -213,7 +234,7 @@ def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: Repo
         for ax in grid.flat[len(classes) :]:
             ax.set_visible(False)
         for ax, name in zip(grid.flat, classes, strict=False):
-            _share_bars(ax, [one["per_class"].get(name) for one in counts])
+            _share_bars(ax, [one["classes"].get(name) for one in counts])
             ax.set_title(wrapped(name, 28))
         grid[0][0].set_yticks(range(len(counts)), labels)
         grid[0][0].set_ylim(len(counts) - 0.4, -0.6)
@@ -231,11 +252,13 @@ def _share_bars(ax: Axes, per_arm: Sequence[dict[str, Any] | None]) -> None:
     for place, one in enumerate(per_arm):
         if one is None:
             continue
-        ax.barh(place - 0.17, one["fraction_frames"] or 0.0, height=0.3, color=LINES[0])
-        ax.barh(place + 0.17, one["fraction_instances"] or 0.0, height=0.3, color=LINES[1])
-        if one["requested_fraction"] is not None:
-            ax.barh(place - 0.17, one["requested_fraction"], height=0.3, facecolor="none", edgecolor=DARK, linewidth=1)
-        end = max(one["fraction_frames"] or 0.0, one["requested_fraction"] or 0.0)
+        asked, came = one.get("fraction"), one["achieved_fraction"]  # a control of another arm's size asks for no fraction
+        ax.barh(place - 0.17, came, height=0.3, color=LINES[0])
+        if one.get("pool_instances"):
+            ax.barh(place + 0.17, one["instances"] / one["pool_instances"], height=0.3, color=LINES[1])
+        if asked is not None:
+            ax.barh(place - 0.17, asked, height=0.3, facecolor="none", edgecolor=DARK, linewidth=1)
+        end = max(came, asked or 0.0)
         ax.text(end + 0.03, place - 0.17, f"{one['frames']:,}", va="center", fontsize=7.5, color=DARK)
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)

@@ -1,7 +1,7 @@
 """What a finished board is: its table, its footnotes, and the order and ties of its rows. Not here: files, pictures, pages.
 
-“Clear” has one meaning on every board: the interval of the paired difference excludes 0 and still does after Holm's
-correction for the number of rows that are compared. All else is a tie.
+“Clear” has one meaning on every board: the interval of the paired difference excludes 0, and its t-test is clear at
+the same level after Holm's correction for the number of rows that are compared. All else is a tie.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from scipy.special import stdtr
 
 from lib.metrics.statistics import Difference, Estimate, holm, paired_difference
 
@@ -75,17 +77,29 @@ def differences(estimates: Sequence[Estimate | None], to: int | None, level: flo
     return found
 
 
-def verdicts(found: Sequence[Difference | None], level: float) -> list[str | None]:
-    """Per difference “better”, “worse” or “tie”, corrected for their number (Holm); None where no interval exists."""
-    tested = [number for number, one in enumerate(found) if one is not None and one.p is not None]
-    corrected = dict(zip(tested, holm([found[number].p for number in tested]), strict=True))
-    result: list[str | None] = []
-    for number, one in enumerate(found):
-        if one is None or one.verdict is None:
-            result.append(None)
-        else:
-            result.append(one.verdict if corrected[number] < 1.0 - level else "tie")
-    return result
+def verdicts(estimates: Sequence[Estimate | None], to: int | None, level: float) -> list[str | None]:
+    """Per row “better”, “worse” or “tie” against the row number `to`; None where no interval of the difference exists."""
+    found = differences(estimates, to, level)
+    tested = [number for number, one in enumerate(found) if one is not None and one.verdict is not None]
+    corrected = dict(zip(tested, holm([_p_value(estimates[number], estimates[to]) for number in tested]), strict=True))
+    return [
+        None if number not in corrected else one.verdict if corrected[number] < 1.0 - level else "tie"
+        for number, one in enumerate(found)
+    ]
+
+
+def _p_value(row: Estimate, other: Estimate) -> float:
+    """Two-sided p of “no difference”: Student's t with the bootstrap's standard error and videos − 1 degrees of freedom.
+
+    The share of resamples beyond 0 cannot fall below about 2 / draws, which Holm's correction would multiply into a tie on
+    any long board; t has no such floor. The error is widened by √(V/(V−1)), as the intervals are.
+    """
+    samples = row.samples - other.samples
+    error = float(np.nanstd(samples)) * np.sqrt(row.videos / (row.videos - 1))
+    difference = abs(row.value - other.value)
+    if error <= 1e-12:
+        return 1.0 if difference <= 1e-12 else 0.0
+    return float(2.0 * stdtr(row.videos - 1, -difference / error))
 
 
 def interval_note(estimates: Sequence[Estimate | None], *, level: float, draws: int) -> list[str]:
@@ -104,16 +118,13 @@ def interval_note(estimates: Sequence[Estimate | None], *, level: float, draws: 
     return notes + [f"{text[0].upper()}{text[1:]}." for text in dict.fromkeys(reasons)]
 
 
-def tie_note(found: Sequence[Difference | None], *, level: float, draws: int) -> list[str]:
-    """The rule by which rows tie with the best, when any row was compared."""
-    compared = sum(one is not None and one.p is not None for one in found)
+def tie_note(standing: Sequence[str | None], *, level: float) -> list[str]:
+    """The rule by which rows tie with the best, when any row was compared; standing: `verdicts` against the best row."""
+    compared = sum(one is not None for one in standing)
     if not compared:
         return []
-    note = (
-        f"“tie”: the {100 * level:g} % interval of the paired difference to the best row holds 0, or does so after Holm's "
-        f"correction for {compared} comparison{'s' if compared > 1 else ''}. A tie is no proof of equality."
-    )
-    least = 2.0 / (draws + 1.0)
-    if compared * least >= 1.0 - level:
-        note += f" With {draws} resamples hardly any of {compared} differences can be clear: raise evaluate.draws."
-    return [note]
+    return [
+        f"“tie”: the {100 * level:g} % interval of the paired difference to the best row holds 0, or its t-test is not "
+        f"clear at that level after Holm's correction for {compared} comparison{'s' if compared > 1 else ''}. A tie is no proof of "
+        "equality."
+    ]

@@ -17,7 +17,7 @@ import pandas as pd
 from lib.config.evaluate import EvaluateSettings
 from lib.config.leaderboard import Board
 from lib.files import DataError, read_json
-from lib.metrics.statistics import Difference, Estimate, bootstrap_weights, seeds_and_videos_interval
+from lib.metrics.statistics import Estimate, bootstrap_weights, seeds_and_videos_interval
 from lib.reporting.cells import FINISHED, read_units
 from lib.reporting.ranking import METRICS, Ranking, differences, interval_note, order, ranks, tie_note, verdicts
 
@@ -105,7 +105,7 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
     estimates = [row.estimate for row in rows]
     best = 0 if estimates[0] is not None else None
     to_best = differences(estimates, best, evaluate.level)
-    standing = verdicts(to_best, evaluate.level)
+    standing = verdicts(estimates, best, evaluate.level)
     places = ranks([None if one is None else one.value for one in estimates])
     # by name: which class is most frequent depends on the row
     classes = sorted({name for row in rows if row.scores for name in row.scores["counts"]["per_class"]})
@@ -128,7 +128,7 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
         level=evaluate.level,
         rows=pd.DataFrame(table, dtype=object),
         classes=classes,
-        notes=_notes(board, evaluate, rows, to_best) + notes,
+        notes=_notes(board, evaluate, rows, standing) + notes,
     )
 
 
@@ -157,14 +157,12 @@ def _count_columns(scores: dict[str, Any], classes: list[str]) -> dict[str, Any]
     }
 
 
-def _notes(
-    board: Board, evaluate: EvaluateSettings, rows: Sequence[_Row], to_best: Sequence[Difference | None]
-) -> list[str]:
+def _notes(board: Board, evaluate: EvaluateSettings, rows: Sequence[_Row], standing: Sequence[str | None]) -> list[str]:
     estimates = [row.estimate for row in rows]
     if any(estimate is not None for estimate in estimates):
         notes = [f"{board.metric}: {METRICS[board.metric]}. IDSW: identity switches, lower is better."]
         notes += interval_note(estimates, level=evaluate.level, draws=evaluate.draws)
-        notes += tie_note(to_best, level=evaluate.level, draws=evaluate.draws)
+        notes += tie_note(standing, level=evaluate.level)
     else:
         notes = [
             f"No true tracks here, so {board.metric} is not known and rows are not ranked. More or longer tracks are not "

@@ -91,16 +91,9 @@ class Tree:
         return self.folder / "study.yaml"
 
     def planned(self, *words: str) -> set[str]:
-        """Outputs' jobs that a dry run would do, each as `rule wildcard=value,…`."""
-        done = self.snakemake("--dry-run", *words)
-        text = done.stdout + done.stderr
-        jobs = set()
-        for block in re.split(r"\n(?=(?:local)?rule )", text)[1:]:
-            rule = re.match(r"(?:local)?rule (\w+):", block)
-            wildcards = re.search(r"^\s+wildcards: (.*)$", block, re.MULTILINE)
-            if rule and rule[1] != "all":
-                jobs.add(f"{rule[1]} {wildcards[1].replace(' ', '') if wildcards else ''}".strip())
-        return jobs
+        """Main outputs of the jobs that a dry run would do, below results/ (as the printed commands name them)."""
+        done = self.snakemake("--dry-run", "--printshellcmds", *words)
+        return {path.removeprefix("results/") for path in re.findall(r" --output (\S+)", done.stdout + done.stderr)}
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def test_any_names_get_distinct_safe_ids(names):
 
 def test_plain_names_stay_readable():
     assert safe_id("BloodImage_00001") == "bloodimage_00001"
-    assert safe_id("train/My clip (1).mp4") == "train-my-clip--1--mp4"
+    assert safe_id("train/My clip (1).mp4") == "train-my-clip--1-"
     assert safe_id("--x") == "x"
 
 

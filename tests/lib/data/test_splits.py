@@ -51,7 +51,13 @@ def test_drawn_by_hash_not_by_order():
     assert sizes_of(drawn) == {"train": 35, "val": 5, "test": 10}
     assert draw_splits(NAMES, fractions, 4) != drawn
     # pinned: a changed hash would silently move videos between splits of every existing study
-    assert sorted(name for name, split in drawn.items() if split == "val") == ["clip 1.mp4", "clip 20.mp4", "clip 29.mp4", "clip 30.mp4", "clip 36.mp4"]
+    assert sorted(name for name, split in drawn.items() if split == "val") == [
+        "clip 1.mp4",
+        "clip 20.mp4",
+        "clip 29.mp4",
+        "clip 30.mp4",
+        "clip 36.mp4",
+    ]
 
 
 def test_fractions_below_one_leave_videos_out():
@@ -64,7 +70,9 @@ def test_empty_split_is_refused():
         draw_splits(["a", "b"], {"train": 0.9, "val": 0.1})
 
 
-@pytest.mark.parametrize("fractions", [{"train": 0.0}, {"train": -0.1}, {"train": 1.5}, {"a": 0.8, "b": 0.3}, {"a": float("nan")}])
+@pytest.mark.parametrize(
+    "fractions", [{"train": 0.0}, {"train": -0.1}, {"train": 1.5}, {"a": 0.8, "b": 0.3}, {"a": float("nan")}]
+)
 def test_impossible_fractions(fractions):
     with pytest.raises(ConfigError, match="fractions must"):
         draw_splits(NAMES, fractions)

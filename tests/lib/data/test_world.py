@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import defaultdict
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def test_tracks_are_one_object_each_and_last(world: Path) -> None:
     steps = [  # an object moves on from where it was: a track id that jumped between objects would not
         abs(later["bbox"][1] + later["bbox"][3] - sooner["bbox"][1] - sooner["bbox"][3])
         for pieces in tracks.values()
-        for sooner, later in zip(pieces, pieces[1:], strict=False)
+        for sooner, later in pairwise(pieces)
         if later["category_id"] == 3 and frame[later["image_id"]] == frame[sooner["image_id"]] + 1
     ]
     assert steps and np.median(steps) <= 1
@@ -215,7 +216,7 @@ def test_every_mask_can_be_seen(difficulty: float) -> None:
                 assert (change[one.mask] > 4).mean() > 0.85, (plan.name, index, one.state.kind)
                 assert change[one.mask].mean() > 15
                 far = np.ones_like(one.mask)
-                x, y, width, height = one.box
+                x, _, width, _ = one.box
                 reach = 100  # its shadow, cable or burden is near it
                 far[:, max(0, x - reach) : x + width + reach] = False
                 assert not change[far].any()
@@ -262,7 +263,7 @@ def test_both_is_a_limit_from_the_first_video_on(seed: int, both: float) -> None
             assert held <= both * total + 1e-6
 
 
-DRAWN = {"videos": {"test": 24}, "seconds": (4.0, 8.0), "fps": 4.0}
+DRAWN = {"videos": {"test": 20}, "seconds": (4.0, 8.0), "fps": 3.0}
 
 
 @pytest.mark.parametrize(
@@ -305,7 +306,8 @@ def test_scale_and_size() -> None:
     """Twice the scale draws larger objects; more px draw the same objects with the same share of the height."""
     plain, double = heights(tiny(videos={"train": 8})), heights(tiny(videos={"train": 8}, scale=2.0))
     assert np.median(double) > 1.5 * np.median(plain)
-    assert 0.15 <= np.quantile(plain, 0.1) and np.quantile(plain, 0.9) <= 0.5
+    low, high = np.quantile(plain, [0.1, 0.9])
+    assert low >= 0.15 and high <= 0.5
     large = heights(tiny(videos={"train": 8}, size=(320, 192)))
     assert np.median(large) == pytest.approx(np.median(plain), rel=0.1)
 

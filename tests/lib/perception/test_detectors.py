@@ -20,7 +20,7 @@ from lib.data.video import write_video
 from lib.files import DataError
 from lib.perception.detectors import class_mapping, detect_chunk, given_detections, map_classes, truth_detections
 from lib.perception.streaming import Frame, ahead, batches, clipped, frame_times
-from lib.tables import BOXES, DETECTIONS, empty, read_table, write_table
+from lib.tables import BOXES, DETECT_STATS, DETECTIONS, empty, read_table, write_table
 
 
 class Patches:
@@ -89,9 +89,10 @@ def test_batches_hold_one_shape_and_respect_a_fixed_batch(tmp_path: Path) -> Non
     assert [len(call) for call in single.calls] == [1] * 11
 
 
-def test_no_videos_give_empty_tables() -> None:
+def test_no_videos_give_empty_tables(tmp_path: Path) -> None:
     videos = pd.DataFrame([{"video": "a", "frames": 1}]).iloc[:0]
     found, stats = detect_chunk(videos, Patches(), settings(), progress=False)
+    write_table(tmp_path / "stats.parquet", stats.assign(seen_in_training=stats["video"].isin([])), DETECT_STATS)
     assert len(found) == len(stats) == 0 and list(found.columns) == list(empty(DETECTIONS).columns)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from lib.config.base import identity
 from lib.config.track import ByteTracker, OcSortTracker, SfSortTracker, Tracker
-from lib.perception.trackers import build_tracker, track_video
-from lib.tables import COLUMNS, DETECTIONS, TRACKS, empty, read_table, write_table
+from lib.perception.trackers import build_tracker, track_chunk, track_video
+from lib.tables import COLUMNS, DETECTIONS, TRACK_STATS, TRACKS, empty, read_table, write_table
 
 SIZE, FPS, FRAMES = (320, 192), 25.0, 80
 DEFAULTS = [ByteTracker(kind="bytetrack"), OcSortTracker(kind="ocsort"), SfSortTracker(kind="sfsort")]
@@ -169,3 +169,26 @@ def test_wrong_frames_are_refused() -> None:
         run(crossing("v"), DEFAULTS[0], frames=range(0, FRAMES, 2))
     with pytest.raises(ValueError, match="one video"):
         run(pd.concat([crossing("v"), crossing("w")]), DEFAULTS[0])
+
+
+@pytest.mark.parametrize("order", [["one", "two", "none"], ["none", "two", "one"]])
+def test_a_chunk_is_its_videos_one_by_one(order: list[str], tmp_path) -> None:
+    tables = {"one": crossing("one"), "two": crossing("two", seed=1), "none": crossing("none").iloc[:0]}
+    facts = {"frames": FRAMES, "width": SIZE[0], "height": SIZE[1], "fps": FPS}
+    videos = pd.DataFrame([{"video": name} | facts for name in order])
+    detections = pd.concat(tables.values())[list(COLUMNS[DETECTIONS])]
+    tracks, stats = track_chunk(videos, detections, DEFAULTS[0], stride=1)
+    alone = pd.concat([run(tables[name], DEFAULTS[0]) for name in order if name != "none"], ignore_index=True)
+    pd.testing.assert_frame_equal(tracks, alone, check_dtype=False)
+    assert tracks.groupby("video")["track"].min().to_dict() == {"one": 1, "two": 1}
+    assert stats["video"].tolist() == order and (stats["frames"] == FRAMES).all()
+    write_table(tmp_path / "stats.parquet", stats, TRACK_STATS)
+
+
+def test_a_chunk_without_boxes(tmp_path) -> None:
+    videos = pd.DataFrame([{"video": "a", "frames": 3, "width": 32, "height": 32, "fps": float("nan")}])
+    for chunk in (videos, videos.iloc[:0]):
+        tracks, stats = track_chunk(chunk, empty(DETECTIONS), DEFAULTS[0], stride=2)
+        write_table(tmp_path / "tracks.parquet", tracks, TRACKS)
+        write_table(tmp_path / "stats.parquet", stats, TRACK_STATS)
+        assert len(tracks) == 0 and stats["frames"].tolist() == [2] * len(chunk)

@@ -94,18 +94,19 @@ def write_card(
 
 def write_counts(results: Path, arm: str, frames: dict[str, int], *, seed: int = 0, dataset: str = "world") -> None:
     """counts.json of one arm, out of a pool of 100 frames per class."""
-    per_class = {
+    classes = {
         name: {
-            "requested_fraction": number / 100,
             "pool_frames": 100,
             "frames": number,
+            "fraction": number / 100,
+            "requested_frames": number,
+            "achieved_fraction": number / 100,
+            "pool_instances": 200,
             "instances": 2 * number,
-            "fraction_frames": number / 100,
-            "fraction_instances": number / 100,
         }
         for name, number in frames.items()
     }
-    counts = {"arm": arm, "seed": seed, "frames": sum(frames.values()), "background": 0, "per_class": per_class}
+    counts = {"arm": arm, "seed": seed, "frames": sum(frames.values()), "classes": classes}
     write_json(results / "subsets" / dataset / arm / f"seed={seed}.counts.json", counts)
 
 
