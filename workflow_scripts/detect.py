@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from lib import provenance
+from lib.config.base import ConfigError
 from lib.config.detect import Detector, YoloDetector
 from lib.data.chunks import chunk_of
 from lib.files import read_json
@@ -43,6 +44,11 @@ def main() -> None:
         detections, stats = truth_detections(read_table(truth / "boxes.parquet", "boxes"), videos, stride=detector.stride)
     else:
         given_boxes = read_table(truth / "detections.parquet", "detections")
+        if given_boxes.empty:
+            raise ConfigError(
+                "kind: given needs a source that ships detections (such as det/det.txt of MOT), and this one ships none. "
+                "Hint: use kind: yolo or kind: truth."
+            )
         detections, stats = given_detections(given_boxes, videos, stride=detector.stride)
     if detections.empty:
         print(f"warning: no detection in any of the {len(videos)} videos of this chunk", file=sys.stderr)

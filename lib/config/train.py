@@ -43,8 +43,8 @@ MODELS = (
 class Budget(Section):
     """How long is trained: exactly one of {iterations, evaluations} and {epochs}.
 
-    Iterations are the fair budget between arms of different sizes: every arm gets as many steps, the same learning rates and
-    as many evaluations, whatever the number of its frames. Epochs give a larger arm more steps.
+    Iterations are the fair budget between arms of different sizes: every arm gets as many steps, the same learning rates
+    and as many evaluations, whatever the number of its frames. Epochs give a larger arm more steps.
     """
 
     iterations: int | None = Field(None, ge=1, description="Batches trained in all; higher costs time.")

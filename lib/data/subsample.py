@@ -40,16 +40,23 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Pool:
-    """The frames of the arm's split, without their lists.
+    """The N frames of the arm's split as arrays: keys, videos (N,) str, numbers (N,) int64.
 
-    members: class -> (n,) int64, rows of the frames that hold it, ascending; boxes: class -> (n,) int64, how many of it
-    each of them holds (empty when the index does not say); background: (m,) int64, rows without a class.
+    members: class -> (n,) int64, rows of the frames that hold it, ascending. boxes: class -> (n,) int64, how many of it
+    each of them holds (empty when the index does not say). background: (m,) int64, rows without a class. ignored: (N,)
+    bool, whether a frame holds ignored boxes (None when the index does not say).
     """
 
-    frames: pd.DataFrame
+    keys: np.ndarray
+    videos: np.ndarray
+    numbers: np.ndarray
     members: dict[str, np.ndarray]
     boxes: dict[str, np.ndarray]
     background: np.ndarray
+    ignored: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
 
 def subsample(
@@ -94,15 +101,13 @@ def _distinct_classes(index: pd.DataFrame) -> set[str]:
 
 
 def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
-    frames = index[index["split"] == arm.split] if "split" in index.columns else index
-    frames = frames.reset_index(drop=True)
-    if frames.empty:
+    inside = (index["split"] == arm.split).to_numpy() if "split" in index.columns else slice(None)
+    columns = {name: index[name].to_numpy()[inside] for name in index.columns}
+    keys, lists = columns["key"].astype(object), columns["classes"].tolist()
+    if not len(keys):
         raise ConfigError(f"split: {arm.split!r} has no frames in the shards. Hint: list it in `splits:` of the shardset.")
-    if frames["key"].duplicated().any():
-        raise DataError(
-            f"the index lists {frames['key'][frames['key'].duplicated()].iloc[0]!r} twice. Hint: pack the shards again."
-        )
-    lists = frames["classes"].tolist()
+    if (repeated := pd.Index(keys).duplicated()).any():
+        raise DataError(f"the index lists {keys[repeated][0]!r} twice. Hint: pack the shards again.")
     lengths = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
     codes, names = pd.factorize(np.asarray([name for some in lists for name in some], dtype=object), sort=True)
     by_class = np.argsort(codes, kind="stable")
@@ -112,12 +117,17 @@ def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
         parts = np.split(values[by_class], ends)
         return {str(name): part for name, part in zip(names, parts, strict=False)}  # no class at all: one empty part
 
-    members = per_class(np.repeat(np.arange(len(lists)), lengths))
     boxes = {}
-    if "instances" in frames.columns:
-        boxes = per_class(np.asarray([number for some in frames["instances"] for number in some], dtype=np.int64))
+    if "instances" in columns:
+        boxes = per_class(np.asarray([number for some in columns["instances"] for number in some], dtype=np.int64))
     return _Pool(
-        frames.drop(columns=["classes", "instances"], errors="ignore"), members, boxes, np.flatnonzero(lengths == 0)
+        keys=keys,
+        videos=columns["video"].astype(object),
+        numbers=columns["frame"],
+        members=per_class(np.repeat(np.arange(len(lists)), lengths)),
+        boxes=boxes,
+        background=np.flatnonzero(lengths == 0),
+        ignored=columns["ignored"] > 0 if "ignored" in columns else None,
     )
 
 
@@ -139,7 +149,7 @@ def _check(pool: _Pool, arm: Arm, known: set[str], size: int | None) -> None:
 
 def _united(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     """Frames that any class drew."""
-    kept = np.zeros(len(pool.frames), dtype=bool)
+    kept = np.zeros(len(pool), dtype=bool)
     for rows in drawn.values():
         kept[rows] = True
     return np.flatnonzero(kept)
@@ -147,7 +157,7 @@ def _united(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _accepted_by_all(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     """Frames that every class in them drew."""
-    size = len(pool.frames)
+    size = len(pool)
     held, accepted = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
     for name, rows in pool.members.items():
         held[rows] += 1
@@ -188,8 +198,7 @@ def _share(pool: _Pool, rows: np.ndarray, share: float, unit: str, seed: int, pu
 
 
 def _first_frames(pool: _Pool, rows: np.ndarray, count: int, seed: int, purpose: str) -> np.ndarray:
-    keys, videos = (pool.frames[column].to_numpy(dtype=object)[rows] for column in ("key", "video"))
-    return rows[frame_order(keys, videos, seed, purpose)[:count]]
+    return rows[frame_order(pool.keys[rows], pool.videos[rows], seed, purpose)[:count]]
 
 
 def frame_order(keys: Iterable[str], videos: Iterable[str], seed: int, purpose: str) -> np.ndarray:
@@ -210,14 +219,14 @@ def frame_order(keys: Iterable[str], videos: Iterable[str], seed: int, purpose: 
 
 def _video_order(pool: _Pool, rows: np.ndarray, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
     """((V,) video ids in the order in which they are drawn, (V,) how many of `rows` each holds)."""
-    codes, videos = pd.factorize(pool.frames["video"].to_numpy(dtype=object)[rows], sort=True)
+    codes, videos = pd.factorize(pool.videos[rows], sort=True)
     lengths = np.bincount(codes)
     order = np.argsort(_hashes(videos, seed, f"{purpose}\0video"), kind="stable")
     return videos[order], lengths[order]
 
 
 def _frames_of(pool: _Pool, rows: np.ndarray, videos: np.ndarray) -> np.ndarray:
-    return rows[pool.frames["video"].iloc[rows].isin(videos).to_numpy()]
+    return rows[np.isin(pool.videos[rows], videos)]
 
 
 def _hashes(names: Iterable[str], seed: int, purpose: str) -> np.ndarray:
@@ -232,12 +241,11 @@ def _hashes(names: Iterable[str], seed: int, purpose: str) -> np.ndarray:
 
 
 def _result(pool: _Pool, drawn: Mapping[str, np.ndarray], kept: np.ndarray) -> pd.DataFrame:
-    reasons = np.full(len(pool.frames), "", dtype=object)
+    reasons = np.full(len(pool), "", dtype=object)
     for name, rows in drawn.items():
-        fresh = reasons[rows] == ""
-        reasons[rows] = np.where(fresh, name, reasons[rows] + f"+{name}")
-    frames = pool.frames[["key", "video", "frame"]].iloc[kept].reset_index(drop=True)
-    return frames.assign(reason=reasons[kept])
+        reasons[rows] = np.where(reasons[rows] == "", name, reasons[rows] + f"+{name}")
+    columns = {"key": pool.keys, "video": pool.videos, "frame": pool.numbers, "reason": reasons}
+    return pd.DataFrame({name: values[kept] for name, values in columns.items()})
 
 
 def counts(index: pd.DataFrame, frames: pd.DataFrame, arm: Arm) -> dict[str, Any]:
@@ -249,7 +257,7 @@ def counts(index: pd.DataFrame, frames: pd.DataFrame, arm: Arm) -> dict[str, Any
     0.25. sha256 is that of the sorted keys: equal sums mean equal arms.
     """
     pool = _pool(index, arm)
-    kept = pool.frames["key"].isin(frames["key"]).to_numpy()
+    kept = pd.Index(pool.keys).isin(frames["key"])
     of_class = {name: _class_counts(pool, kept, name, rows, arm) for name, rows in pool.members.items()}
     for prefix in ("pool_", ""):
         most = max((one[f"{prefix}frames"] for one in of_class.values()), default=0)
@@ -259,14 +267,13 @@ def counts(index: pd.DataFrame, frames: pd.DataFrame, arm: Arm) -> dict[str, Any
     objects = int(kept.sum()) - held
     background: dict[str, Any] = {"pool": len(pool.background), "achieved": held}
     background["requested"] = requested_background(arm, objects, len(pool.background)) if arm.size_of is None else None
-    if "ignored" in pool.frames.columns:  # such a frame holds something that the labels pass over
-        ignored = pool.frames["ignored"].to_numpy()[pool.background] > 0
-        background["with_ignored_boxes"] = int((kept[pool.background] & ignored).sum())
+    if pool.ignored is not None:  # such a frame holds something that the labels pass over
+        background["with_ignored_boxes"] = int((kept & pool.ignored)[pool.background].sum())
     return {
         "frames": int(kept.sum()),
-        "pool_frames": len(pool.frames),
-        "videos": int(pool.frames["video"][kept].nunique()),
-        "pool_videos": int(pool.frames["video"].nunique()),
+        "pool_frames": len(pool),
+        "videos": len(set(pool.videos[kept])),
+        "pool_videos": len(set(pool.videos)),
         "background": background,
         "classes": of_class,
         "sha256": key_digest(frames["key"]),
@@ -278,9 +285,8 @@ def _class_counts(pool: _Pool, kept: np.ndarray, name: str, rows: np.ndarray, ar
     if arm.size_of is None:
         fraction = arm.fractions.get(name, 1.0)
         found |= {"fraction": fraction, "stated": name in arm.fractions}
-        found["requested_videos" if arm.unit == "video" else "requested_frames"] = ceil(
-            exact(fraction) * (pool.frames["video"].iloc[rows].nunique() if arm.unit == "video" else len(rows))
-        )
+        units = len(set(pool.videos[rows])) if arm.unit == "video" else len(rows)
+        found[f"requested_{arm.unit}s"] = ceil(exact(fraction) * units)
     found["achieved_fraction"] = round(found["frames"] / len(rows), 6)
     if pool.boxes:
         boxes = pool.boxes[name]

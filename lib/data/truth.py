@@ -99,14 +99,11 @@ def write_truth(folder: Path, frames: pd.DataFrame, boxes: pd.DataFrame, detecti
             f"video {row['video']!r}, frame {row['frame']}: track {row['track']} has two boxes. Hint: one id, one box."
         )
     filled = {tables.FRAMES: frames, tables.BOXES: boxes, tables.TRACKS: tracks.reset_index(drop=True)}
+    filled[tables.DETECTIONS] = tables.empty(tables.DETECTIONS) if detections is None else detections
     for kind in (tables.QUERIES, tables.RELATIONS, tables.CAPTIONS, tables.ANSWERS):
         filled[kind] = tables.empty(kind)
     for kind, table in filled.items():
         tables.write_table(folder / f"{kind}.parquet", table, kind)
-    if detections is None:
-        (folder / "detections.parquet").unlink(missing_ok=True)  # of an earlier state of the source
-    else:
-        tables.write_table(folder / "detections.parquet", detections, tables.DETECTIONS)
 
 
 def class_counts(boxes: pd.DataFrame, videos: list[Video], order: list[str]) -> dict[str, dict[str, dict[str, int]]]:

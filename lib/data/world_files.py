@@ -1,6 +1,6 @@
 """The synthetic world as ordinary files: H.264 videos and CocoVID annotations. Not here: what happens and how it looks.
 
-    {folder}/videos/{split}/site-{split}-000.mp4
+    {folder}/videos/site-{split}-000.mp4
     {folder}/annotations/{split}.json         CocoVID: videos, images (one per frame), annotations, categories
 
 `file_name` of a video is relative to videos/; that of an image, {video}/{frame}.jpg, only names the frame (no such file is
@@ -72,7 +72,7 @@ def draw_video(plan: Plan, options: WorldSource, folder: Path) -> Annotations:
             found.append([_annotation(one.state.kind, one.state.track, one.mask, one.box) for one in seen])
             yield picture
 
-    write_video(folder / "videos" / plan.split / f"{plan.name}.mp4", pictures(), options)
+    write_video(folder / "videos" / f"{plan.name}.mp4", pictures(), options)
     return found
 
 
@@ -117,7 +117,7 @@ def _coco(videos: list[tuple[Plan, Annotations]], options: WorldSource) -> dict[
         coco["videos"].append(
             {
                 "id": video_id,
-                "file_name": f"{plan.split}/{plan.name}.mp4",
+                "file_name": f"{plan.name}.mp4",
                 **size,
                 "fps": options.fps,
                 "length": plan.frames,

@@ -43,8 +43,8 @@ def load_checkpoint(path: str | Path, *, allow: Iterable[type] = ()) -> dict[str
     refused = sorted(name for name, entry in found.items() if entry is None)
     if refused:
         raise DataError(
-            f"{path}: refused, the checkpoint wants to use {', '.join(refused)}. Allowed are tensors and layers of torch and "
-            "ultralytics. Hint: only load weights from people you trust; save a plain state instead."
+            f"{path}: refused, the checkpoint wants to use {', '.join(refused)}. Allowed are tensors and layers of torch "
+            "and ultralytics. Hint: only load weights from people you trust; save a plain state instead."
         )
     entries: list[Any] = [(entry, name) for name, entry in found.items()]
     if "numpy.dtype" in found:

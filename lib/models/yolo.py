@@ -1,5 +1,5 @@
-"""Ultralytics' YOLO detectors: building one, reading one safely, looking at frames. Not here: training (lib/training/yolo.py)
-and ONNX files (yolo_onnx.py).
+"""Ultralytics' YOLO detectors: building one, reading one safely, looking at frames. Not here: training
+(lib/training/yolo.py) and ONNX files (yolo_onnx.py).
 
 Letterbox, suppression and scaling back are the library's own. What it would do by itself is switched off: no network, no
 self-installing, no settings outside a private folder, no checkpoint read by its unrestricted loader.
@@ -45,6 +45,7 @@ def quiet_ultralytics(folder: Path | None = None) -> None:
         os.environ |= {
             "YOLO_OFFLINE": "true",
             "YOLO_AUTOINSTALL": "false",
+            "YOLO_VERBOSE": "false",
             "YOLO_CONFIG_DIR": str(folder),
             "ULTRALYTICS_SAFE_LOAD": "true",
         }
@@ -157,7 +158,7 @@ class YoloPredictor:
         """
         if self.fixed_size is not None and imgsz != max(self.fixed_size):
             raise ConfigError(
-                f"input size {imgsz} px: this ONNX file is fixed to {self.fixed_size[1]}×{self.fixed_size[0]} px. "
+                f"input size {imgsz} px: this ONNX file is fixed to {self.fixed_size[1]} x {self.fixed_size[0]} px. "
                 f"Hint: set imgsz: {max(self.fixed_size)}, use no scaled view, or export the model with dynamic=True."
             )
         found: list[np.ndarray] = [np.zeros((0, 6), dtype=np.float32)] * len(frames)
@@ -186,8 +187,8 @@ class YoloPredictor:
         with torch.inference_mode():
             raw = self._backend(images)
             kept = non_max_suppression(raw, conf, iou, max_det=max_det, max_time_img=NO_TIME_LIMIT)
-        for boxes in kept:
-            boxes[:, :4] = scale_boxes(images.shape[2:], boxes[:, :4], shape)
+            for boxes in kept:
+                boxes[:, :4] = scale_boxes(images.shape[2:], boxes[:, :4], shape)
         arrays = [boxes.cpu().numpy().astype(np.float32) for boxes in kept]
         return [boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])] for boxes in arrays]
 

@@ -1,5 +1,5 @@
-"""ONNX files that ultralytics exported: reading their description, running them. Not here: exporting, and ONNX files of other
-makers (their outputs mean something else; they are refused).
+"""ONNX files that ultralytics exported: reading their description, running them. Not here: exporting, and ONNX files of
+other makers (their outputs mean something else; they are refused).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def board_figure(ranking: Ranking, output: Path, settings: ReportSettings) -> No
     """
     rows = ranking.rows.to_dict("records")
     labels = [wrapped(_row_name(row, ranking), LABEL_WIDTH) for row in rows]
-    if ranking.kind == "tracks" and all(row[ranking.metric] is None for row in rows):
+    if ranking.kind == "tracks" and not ranking.ranked:
         _count_panels(ranking, rows, labels, output, settings)
         return
     known = [name for name in ranking.classes if f"{ranking.metric}: {name}" in ranking.rows]
@@ -204,18 +204,28 @@ def _curves(ax: Axes, history: pd.DataFrame, columns: Sequence[str], title: str)
         label = f"{part} (validation)" if dashed else part
         colour = LINES[parts.index(part) % len(LINES)]
         values = pd.to_numeric(history[column], errors="coerce")
-        known = values.notna()  # scores are written at evaluations only: join those
-        x, y = (_steps(history), values) if "loss" in part else (_steps(history)[known], values[known])
-        few = "o" if known.sum() <= 25 else None
-        ax.plot(x, y, linestyle="--" if dashed else "-", marker=few, markersize=2.5, color=colour, label=label)
+        # validation is recorded at evaluations only: join those; a gap in training means that it diverged
+        keep = values.notna() if side == "val" else slice(None)
+        few = "o" if values.notna().sum() <= 25 else None
+        ax.plot(
+            _steps(history)[keep],
+            values[keep],
+            linestyle="--" if dashed else "-",
+            marker=few,
+            markersize=2.5,
+            color=colour,
+            label=label,
+        )
     ax.set_title(title)
     ax.set_xlabel("iteration" if "iteration" in history else "epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     if not columns or not len(history):
+        ax.set(xticks=[], yticks=[])
         ax.text(0.5, 0.5, "nothing recorded", transform=ax.transAxes, ha="center", va="center", color=MUTED, style="italic")
 
 
 def _legend_below(ax: Axes) -> None:
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, columnspacing=1.2, handlelength=1.6)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, columnspacing=1.2, handlelength=2.2)
 
 
 def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: ReportSettings) -> None:
@@ -241,11 +251,10 @@ def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: Repo
         grid[0][0].set_xlim(0, 1.45)
         entries = [
             Patch(facecolor="none", edgecolor=DARK, label="frames asked for"),
-            Patch(facecolor=LINES[0], label="frames"),
-            Patch(facecolor=LINES[1], label="instances"),
+            Patch(facecolor=LINES[0], label="frames kept (and their number)"),
+            Patch(facecolor=LINES[1], label="instances kept"),
         ]
         drawn.legend(handles=entries, loc="outside lower left", ncols=3, frameon=False)
-        drawn.supxlabel("share of the pool", fontsize=8.5)
 
 
 def _share_bars(ax: Axes, per_arm: Sequence[dict[str, Any] | None]) -> None:
@@ -263,3 +272,4 @@ def _share_bars(ax: Axes, per_arm: Sequence[dict[str, Any] | None]) -> None:
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([0, 0.5, 1.0], ["0", "50 %", "100 %"])
+    ax.set_xlabel("share of the pool")

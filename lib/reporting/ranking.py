@@ -47,6 +47,16 @@ class Ranking:
     notes: list[str]
     floor: float | None = None
 
+    @property
+    def ranked(self) -> bool:
+        """Whether any row has a score to be ranked by."""
+        return bool(self.rows[self.metric].notna().any())
+
+    @property
+    def subject(self) -> str:
+        """What the board is about, behind its name: the dataset and, where rows are ranked, the metric."""
+        return f"on {self.dataset}, by {self.metric}" if self.ranked else f"on {self.dataset}"
+
 
 def order(estimates: Sequence[Estimate | None]) -> list[int]:
     """Positions of rows, best score first; rows without a score last; equals in the order of the board's lists."""
@@ -102,8 +112,8 @@ def _p_value(row: Estimate, other: Estimate) -> float:
     return float(2.0 * stdtr(row.videos - 1, -difference / error))
 
 
-def interval_note(estimates: Sequence[Estimate | None], *, level: float, draws: int) -> list[str]:
-    """How the intervals came about, or why there are none."""
+def interval_note(estimates: Sequence[Estimate | None], *, level: float, draws: int, trained: bool = True) -> list[str]:
+    """How the intervals came about, or why there are none; `trained`: rows are trainings, whose seeds matter."""
     known = [estimate for estimate in estimates if estimate is not None]
     with_interval = [estimate for estimate in known if estimate.low is not None]
     notes = []
@@ -114,7 +124,7 @@ def interval_note(estimates: Sequence[Estimate | None], *, level: float, draws: 
             f"{100 * level:g} % intervals: bootstrap over {over}, {draws} resamples, the same for all rows (paired), "
             "widened for few videos (Hesterberg 2015)."
         )
-    reasons = [text for estimate in known for text in (estimate.reason, estimate.note) if text]
+    reasons = [text for estimate in known for text in (estimate.reason, estimate.note if trained else None) if text]
     return notes + [f"{text[0].upper()}{text[1:]}." for text in dict.fromkeys(reasons)]
 
 
@@ -125,6 +135,6 @@ def tie_note(standing: Sequence[str | None], *, level: float) -> list[str]:
         return []
     return [
         f"“tie”: the {100 * level:g} % interval of the paired difference to the best row holds 0, or its t-test is not "
-        f"clear at that level after Holm's correction for {compared} comparison{'s' if compared > 1 else ''}. A tie is no proof of "
-        "equality."
+        f"clear at that level after Holm's correction for {compared} comparison{'s' if compared > 1 else ''}. A tie is no "
+        "proof of equality."
     ]

@@ -161,7 +161,7 @@ def _notes(board: Board, evaluate: EvaluateSettings, rows: Sequence[_Row], stand
     estimates = [row.estimate for row in rows]
     if any(estimate is not None for estimate in estimates):
         notes = [f"{board.metric}: {METRICS[board.metric]}. IDSW: identity switches, lower is better."]
-        notes += interval_note(estimates, level=evaluate.level, draws=evaluate.draws)
+        notes += interval_note(estimates, level=evaluate.level, draws=evaluate.draws, trained=False)
         notes += tie_note(standing, level=evaluate.level)
     else:
         notes = [

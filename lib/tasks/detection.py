@@ -170,7 +170,7 @@ def predict(job: PredictJob) -> pd.DataFrame:
     predictor = load_predictor(job.model, job.card)
     tta = Tta.model_validate(job.settings["tta"])
     found, _ = predict_videos(videos, predictor, settings, tta, imgsz=job.card["input_size"])
-    return found[found["class"].isin(job.classes)].reset_index(drop=True)[COLUMNS[DETECTIONS]]
+    return found[found["class"].isin(job.classes)].reset_index(drop=True)[list(COLUMNS[DETECTIONS])]
 
 
 def score(job: ScoreJob) -> Scored:

@@ -1,4 +1,5 @@
-"""The settings of a YOLO training in ultralytics' words, and the proof that they arrived. Not here: the training (yolo.py)."""
+"""The settings of a YOLO training in ultralytics' words, and the proof that they arrived. Not here: the training itself
+(yolo.py)."""
 
 from __future__ import annotations
 

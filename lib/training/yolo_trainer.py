@@ -111,7 +111,7 @@ class Trainer(DetectionTrainer):
     def _build_train_pipeline(self) -> None:
         if self.batch_size != self.settings.batch:
             raise ConfigError(
-                f"training.batch: {self.settings.batch} images of {self.settings.imgsz} px do not fit into the GPU's memory. "
+                f"training.batch: {self.settings.batch} images of {self.settings.imgsz} px do not fit into GPU memory. "
                 f"Hint: batch: {self.batch_size}; it is not lowered by itself, as arms would no longer be trained alike."
             )
         super()._build_train_pipeline()
@@ -180,7 +180,7 @@ class Trainer(DetectionTrainer):
         return self._seconds_before + time.time() - self.train_time_start
 
     def save_model(self) -> bool:
-        """The best checkpoint when this round is the best, then the state that names it: a kill in between costs a round."""
+        """The best checkpoint when this round is the best, then the state that names it: a kill between costs a round."""
         if self.fitness == self.best_fitness:
             row = self.history[-1]
             keys = ("epoch", "iteration", *SCORES.values())

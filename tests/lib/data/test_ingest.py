@@ -78,25 +78,25 @@ def test_everything_is_written(tmp_path, items):
     assert summary.warnings == ["class 'cow' does not occur in any video that is used"] and "3 videos" in summary.text()
 
     manifest = table(tmp_path, tables.MANIFEST).set_index("video")
-    assert list(manifest.index) == ["a-one-png", "b-png", "clip-mp4"]
+    assert list(manifest.index) == ["a-one", "b", "clip"]
     assert manifest["kind"].tolist() == ["image", "image", "video"] and manifest["stream"].tolist() == [-1, -1, 0]
-    assert manifest.loc["clip-mp4", ["frames", "fps", "width", "height"]].tolist() == [4, 10.0, W, H]
-    assert manifest.loc["clip-mp4", "duration_s"] == pytest.approx(0.4)
+    assert manifest.loc["clip", ["frames", "fps", "width", "height"]].tolist() == [4, 10.0, W, H]
+    assert manifest.loc["clip", "duration_s"] == pytest.approx(0.4)
 
     frames = table(tmp_path, tables.FRAMES)
-    assert frames["video"].tolist() == ["a-one-png", "b-png", "clip-mp4", "clip-mp4"]
+    assert frames["video"].tolist() == ["a-one", "b", "clip", "clip"]
     np.testing.assert_allclose(frames["time_s"], [0, 0, 0.1, 0.3], atol=1e-9)
     written = table(tmp_path, tables.BOXES)
     assert written[["x1", "y1", "x2", "y2"]].to_numpy()[0].tolist() == [0, 2, 5, H]
     assert written[["video", "frame", "class"]].to_numpy()[1:].tolist() == [
-        ["clip-mp4", 1, "cat"],
-        ["clip-mp4", 1, "cat"],
-        ["clip-mp4", 3, "dog"],
+        ["clip", 1, "cat"],
+        ["clip", 1, "cat"],
+        ["clip", 3, "dog"],
     ]
     tracks = table(tmp_path, tables.TRACKS)
     assert tracks[["frame", "class", "score", "track"]].to_numpy().tolist() == [[1, "cat", 1.0, 4], [3, "dog", 1.0, 4]]
     assert all(table(tmp_path, kind).empty for kind in ("queries", "relations", "captions", "answers"))
-    assert not (tmp_path / "out" / "truth" / "detections.parquet").exists()
+    assert tables.read_table(tmp_path / "out" / "truth" / "detections.parquet", tables.DETECTIONS).empty
 
     counts = json.loads((tmp_path / "out" / "classes.json").read_text())
     assert counts["classes"] == ["cat", "dog", "cow"] and counts["source_classes"]["cow"] == ["cow"]
@@ -116,7 +116,7 @@ def test_classes_are_chosen_renamed_merged_and_ordered(tmp_path, items):
     assert json.loads((tmp_path / "out" / "classes.json").read_text())["classes"] == ["farm", "pet"]
     go(tmp_path, source_of(items, *boxes), classes={"animal": ["cow", "cat"]})
     assert table(tmp_path, tables.BOXES)["class"].tolist() == ["animal", "animal"]
-    assert not (tmp_path / "out" / "truth" / "detections.parquet").exists()  # the earlier state's is gone
+    assert tables.read_table(tmp_path / "out" / "truth" / "detections.parquet", tables.DETECTIONS).empty  # the earlier state's is gone
     with pytest.raises(ConfigError, match=r"'dgo' is not a class of the source\. Hint: did you mean 'dog'"):
         go(tmp_path, source_of(items), classes=["dgo"])
 
@@ -144,7 +144,7 @@ def test_broken_media_stop_or_are_counted(tmp_path, items):
         go(tmp_path, source)
     assert not (tmp_path / "out" / "manifest.parquet").exists()
     assert go(tmp_path, source, on_missing="skip").skipped == 2
-    assert table(tmp_path, tables.BOXES)["video"].tolist() == ["a-one-png"] and len(table(tmp_path, tables.FRAMES)) == 1
+    assert table(tmp_path, tables.BOXES)["video"].tolist() == ["a-one"] and len(table(tmp_path, tables.FRAMES)) == 1
     rows = quality(tmp_path)
     assert rows["status"].to_dict() == {"A one.png": "ok", "b.png": "skipped", "clip.mp4": "skipped"}
     assert "cannot be opened" in rows.loc["clip.mp4", "cause"] and rows.loc["clip.mp4", "width"] == ""

@@ -272,7 +272,7 @@ def test_order_of_the_index_does_not_matter():
 
 
 def test_draw_is_pinned():
-    """A changed hash or order would silently change every arm ever drawn: raise the stage's recipe when this must change."""
+    """A changed hash or order would silently change every arm ever drawn."""
     drawn = subsample(many(), arm({"ratio": 0.1}, fractions={"person": 0.1, "hook": 0.05}), 7)
     assert key_digest(drawn["key"]) == "bf11eb89c6e799330ce113950f153d89c4b7c4d27487ed741e56d302fc38e38a"
 

@@ -1,0 +1,87 @@
+"""Reference: sizes and bytes of the written pictures, and what the drawn figure says through its own text boxes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import made
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lib.config.report import ReportSettings
+from lib.reporting import plots, style
+from lib.reporting.leaderboard import score_board
+
+HISTORY = pd.DataFrame(
+    {"epoch": [1, 2, 3], "iteration": [10, 20, 30], "train/box_loss": [3.0, 2.0, np.nan], "val/AP": [0.1, np.nan, 0.3]}
+)
+
+
+def ink(path: Path) -> float:
+    """Share of pixels that are not white."""
+    return float((matplotlib.image.imread(path)[..., :3].min(axis=2) < 0.99).mean())
+
+
+@pytest.mark.parametrize("history", [HISTORY, HISTORY.iloc[:1], HISTORY.iloc[:0], HISTORY[["epoch", "iteration"]]])
+def test_curves_of_any_length_are_drawn_the_same_twice(tmp_path: Path, history: pd.DataFrame) -> None:
+    for name in ("one.png", "two.png"):
+        plots.curves_figure(history, tmp_path / name, ReportSettings(dpi=60))
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert ink(tmp_path / "one.png") > 0.01
+
+
+def test_dpi_sets_the_size(tmp_path: Path) -> None:
+    for dpi in (50, 100):
+        plots.curves_figure(HISTORY, tmp_path / f"{dpi}.png", ReportSettings(dpi=dpi))
+    small, large = (matplotlib.image.imread(tmp_path / f"{dpi}.png").shape for dpi in (50, 100))
+    assert (large[0], large[1]) == (2 * small[0], 2 * small[1])
+
+
+def captured(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved from now on."""
+    kept: list[Figure] = []
+    saved = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (kept.append(self), saved(self, *a, **k))[1])
+    return kept
+
+
+def test_labels_of_a_long_board_do_not_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"person-25--lr-5e-{number}--optimizer-adamw--imgsz-640-and-more" for number in range(12)]
+    for number, name in enumerate(names):
+        made.write_cell(tmp_path, name, {"person": list(range(12 - number))}, videos=12)
+    found = score_board("main", made.settings({name: {} for name in names}), tmp_path)
+    figures = captured(monkeypatch)
+    plots.board_figure(found, tmp_path / "board.png", ReportSettings(dpi=80))
+    labels = figures[0].axes[0].get_yticklabels()
+    boxes = [label.get_window_extent() for label in labels]
+    assert [label.get_text().replace("\n", "") for label in labels] == names  # best first, nothing cut
+    for upper, lower in pairwise(boxes):
+        assert upper.y0 >= lower.y1
+    assert min(box.x0 for box in boxes) >= 0
+
+
+def test_class_panels_are_as_many_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write_cell(tmp_path, "a", {name: [0, 1] for name in "abcdef"}, videos=12)
+    found = score_board("main", made.settings({"a": {}}), tmp_path)
+    figures = captured(monkeypatch)
+    for panels in (0, 2, 12):
+        plots.board_figure(found, tmp_path / "board.png", ReportSettings(dpi=60, class_panels=panels))
+    assert [len(figure.axes) for figure in figures] == [1, 3, 7]
+
+
+def test_arms_are_drawn_with_controls_and_absent_classes(tmp_path: Path) -> None:
+    made.write_counts(tmp_path, "p25", {"person": 25, "crane hook": 100})
+    counts = pd.read_json(tmp_path / "subsets/world/p25/seed=0.counts.json", typ="series").to_dict()
+    control = {"arm": "same-size", "classes": {"person": {"frames": 40, "achieved_fraction": 0.4, "pool_frames": 100}}}
+    plots.counts_figure([counts, control], tmp_path / "counts.png", ReportSettings(dpi=60))
+    assert ink(tmp_path / "counts.png") > 0.02
+
+
+def test_long_names_are_wrapped_and_kept_whole() -> None:
+    assert style.wrapped("short", 10) == "short"
+    assert style.wrapped("one two three", 7) == "one two\nthree"
+    assert style.wrapped("a" * 25, 10).replace("\n", "") == "a" * 25
