@@ -63,7 +63,12 @@ onstart:
 
 
 onsuccess:
-    print(f"\nStudy {STUDY.study} is complete.", *(f"  {path}" for path in board_pages()), sep="\n", file=sys.stderr)
+    print(
+        f"\nStudy {STUDY.study} is complete.",
+        *(f"  {path}" for path in board_pages()),
+        sep="\n",
+        file=sys.stderr,
+    )
 
 
 onerror:

@@ -38,7 +38,14 @@ config.update(STUDY.model_dump(mode="json"))
 os.environ["VIPERSIGHT_STUDY"] = STUDY.study
 os.environ["VIPERSIGHT_RUN"] = shlex.join(
     ["snakemake", *(["--configfile", *CONFIGFILES] if CONFIGFILES else [])]
-    + (["--config", *(f"{key}={value}" for key, value in workflow.config_settings.config.items())] if workflow.config_settings.config else [])
+    + (
+        [
+            "--config",
+            *(f"{key}={value}" for key, value in workflow.config_settings.config.items()),
+        ]
+        if workflow.config_settings.config
+        else []
+    )
 )
 
 
@@ -85,6 +92,14 @@ def begin_run():
     """Write down what this run is about: the resolved study, and which names it defines."""
     import yaml
 
-    write_text("results/run_config.yaml", yaml.safe_dump(STUDY.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    write_text(
+        "results/run_config.yaml",
+        yaml.safe_dump(STUDY.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
     claim_names(STUDY, Path("results/definitions"))
-    print(f"Study {STUDY.study}: {STUDY.description}".rstrip(": "), "Settings: results/run_config.yaml", sep="\n", file=sys.stderr)
+    print(
+        f"Study {STUDY.study}: {STUDY.description}".rstrip(": "),
+        "Settings: results/run_config.yaml",
+        sep="\n",
+        file=sys.stderr,
+    )

@@ -14,7 +14,6 @@ def raw_digest(wildcards):
 
 
 rule download:
-    localrule: True
     input:
         annotations=annotation_inputs,
     output:
@@ -35,6 +34,7 @@ rule download:
     benchmark:
         "results/benchmarks/videos/{dataset}.tsv"
     retries: 2
+    localrule: True
     conda:
         "../envs/vision.yaml"
     threads: 4

@@ -6,7 +6,6 @@
 
 
 rule evaluate:
-    localrule: True
     input:
         code=code("workflow_scripts/evaluate.py", "lib/metrics/detection.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
@@ -23,6 +22,7 @@ rule evaluate:
         "results/logs/metrics/{dataset}/{variant}/seed={seed}/tta={tta}.log",
     benchmark:
         "results/benchmarks/metrics/{dataset}/{variant}/seed={seed}/tta={tta}.tsv"
+    localrule: True
     conda:
         "../envs/report.yaml"
     params:
@@ -36,7 +36,6 @@ rule evaluate:
 
 
 rule evaluate_tracks:
-    localrule: True
     input:
         code=code("workflow_scripts/evaluate.py", "lib/metrics/tracking.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
@@ -54,6 +53,7 @@ rule evaluate_tracks:
         "results/logs/metrics/{dataset}/{detector}/{tracker}/tracks.log",
     benchmark:
         "results/benchmarks/metrics/{dataset}/{detector}/{tracker}/tracks.tsv"
+    localrule: True
     conda:
         "../envs/report.yaml"
     params:

@@ -12,7 +12,10 @@ def board_cells(wildcards):
         return [f"{folder}/{detector}/{tracker}/tracks.json" for detector, tracker in pairs]
     files = []
     for variant in board.variants:
-        on, arm = STUDY.trained_on(variant, wildcards.dataset), STUDY.variants[variant].arm
+        on, arm = (
+            STUDY.trained_on(variant, wildcards.dataset),
+            STUDY.variants[variant].arm,
+        )
         for seed in STUDY.seeds_of(variant):
             cell = f"results/metrics/{wildcards.dataset}/{variant}/seed={seed}"
             files += [f"{cell}/tta={tta}.{kind}" for tta in board.tta for kind in ("json", "units.parquet")]
@@ -21,10 +24,23 @@ def board_cells(wildcards):
     return files
 
 
+BOARD_CODE = [
+    f"lib/reporting/{name}.py"
+    for name in (
+        "leaderboard",
+        "track_board",
+        "ranking",
+        "unit_scores",
+        "page",
+        "plots",
+    )
+]
+
+
 rule leaderboard:
-    localrule: True
     input:
-        code=code("workflow_scripts/leaderboard.py", "lib/reporting/leaderboard.py", "lib/reporting/plots.py"),
+        code=code("workflow_scripts/leaderboard.py", *BOARD_CODE),
+        classes="results/videos/{dataset}/classes.json",
         cells=board_cells,
     output:
         csv="results/leaderboards/{dataset}/{board}.csv",
@@ -45,6 +61,7 @@ rule leaderboard:
         "results/logs/leaderboards/{dataset}/{board}.log",
     benchmark:
         "results/benchmarks/leaderboards/{dataset}/{board}.tsv"
+    localrule: True
     conda:
         "../envs/report.yaml"
     params:

@@ -1,13 +1,16 @@
-# Report: pictures of trainings for `snakemake --report`, from the history that each training leaves.
+# Report: pictures for `snakemake --report`: how trainings went, and what the arms of a study hold.
 #
-# NEEDS    history.csv of a trained variant
-# MAKES    curves.png. Restyling it never trains again.
+# NEEDS    history.csv of a trained variant; counts of the arms
+# MAKES    curves.png, and arms/seed={seed}.png. Restyling them never trains again.
 
 
 rule plot_curves:
-    localrule: True
     input:
-        code=code("workflow_scripts/report.py", "lib/reporting/plots.py", "lib/reporting/style.py"),
+        code=code(
+            "workflow_scripts/report.py",
+            "lib/reporting/plots.py",
+            "lib/reporting/style.py",
+        ),
         history="results/train/{dataset}/{variant}/seed={seed}/history.csv",
     output:
         report(
@@ -21,6 +24,7 @@ rule plot_curves:
         "results/logs/figures/{dataset}/{variant}/seed={seed}/curves.log",
     benchmark:
         "results/benchmarks/figures/{dataset}/{variant}/seed={seed}/curves.tsv"
+    localrule: True
     conda:
         "../envs/report.yaml"
     params:
@@ -29,4 +33,40 @@ rule plot_curves:
         "Plotting the training of {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}."
     shell:
         "python -m workflow_scripts.report curves --settings {params.settings:q} --history {input.history:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+rule plot_arms:
+    input:
+        code=code(
+            "workflow_scripts/report.py",
+            "lib/reporting/plots.py",
+            "lib/reporting/style.py",
+        ),
+        counts=arm_counts,
+    output:
+        report(
+            "results/figures/{dataset}/{shardset}.arms/seed={seed}.png",
+            caption="report/arms.rst",
+            category="Arms",
+            subcategory="{dataset}",
+            labels={
+                "shardset": "{shardset}",
+                "seed": "{seed}",
+                "figure": "frames per class",
+            },
+        ),
+    log:
+        "results/logs/figures/{dataset}/{shardset}.arms/seed={seed}.log",
+    benchmark:
+        "results/benchmarks/figures/{dataset}/{shardset}.arms/seed={seed}.tsv"
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    params:
+        settings=jobs.figures,
+    message:
+        "Plotting what the arms on {wildcards.shardset} of {wildcards.dataset} hold, seed {wildcards.seed}."
+    shell:
+        "python -m workflow_scripts.report arms --settings {params.settings:q} --counts {input.counts:q}"
         " --output {output:q} > {log:q} 2>&1"

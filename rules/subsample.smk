@@ -21,7 +21,6 @@ def arm_counts(wildcards):
 
 
 rule subsample:
-    localrule: True
     input:
         code=code("workflow_scripts/subsample.py", "lib/data/subsample.py"),
         index=arm_index,
@@ -34,6 +33,7 @@ rule subsample:
         "results/logs/subsets/{dataset}/{arm}/seed={seed}.log",
     benchmark:
         "results/benchmarks/subsets/{dataset}/{arm}/seed={seed}.tsv"
+    localrule: True
     conda:
         "../envs/report.yaml"
     params:
@@ -47,7 +47,6 @@ rule subsample:
 
 
 rule compare_arms:
-    localrule: True
     input:
         counts=arm_counts,
     output:
@@ -56,6 +55,7 @@ rule compare_arms:
         "results/logs/subsets/{dataset}/{shardset}.arms/seed={seed}.log",
     benchmark:
         "results/benchmarks/subsets/{dataset}/{shardset}.arms/seed={seed}.tsv"
+    localrule: True
     conda:
         "../envs/report.yaml"
     params:

@@ -13,7 +13,6 @@ def trained_model(wildcards):
 
 
 rule weights:
-    localrule: True
     input:
         model=trained_model,
     output:
@@ -24,6 +23,7 @@ rule weights:
     benchmark:
         "results/benchmarks/weights/{weights}.tsv"
     retries: 2
+    localrule: True
     conda:
         "../envs/vision.yaml"
     params:

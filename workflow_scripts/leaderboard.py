@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lib.config.evaluate import EvaluateSettings
-from lib.config.leaderboard import Board
-from lib.reporting import leaderboard
+from lib.config.report import ReportSettings
+from lib.reporting.leaderboard import score_board
+from lib.reporting.page import write_board
+from lib.reporting.track_board import track_board
 from workflow_scripts import _program
 
 
@@ -22,15 +23,9 @@ def main() -> None:
     arguments.add_argument("--results", type=Path, default=Path("results"))
     arguments.add_argument("--partial", action="store_true", help="draw what exists; the other rows say what they wait for")
     given = arguments.parse_args()
-    leaderboard.write(
-        given.board,
-        Board.model_validate(given.settings["board"]),
-        given.settings["variants"],
-        EvaluateSettings.model_validate(given.settings["evaluate"]),
-        results=given.results,
-        output=given.output,
-        partial=given.partial,
-    )
+    make = track_board if given.settings["board"]["kind"] == "tracks" else score_board
+    ranking = make(given.board, given.settings, given.results, partial=given.partial)
+    write_board(ranking, given.output, ReportSettings.model_validate(given.settings["report"]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Draw the pictures of the report.
 
 python -m workflow_scripts.report curves --settings JSON --history results/train/…/history.csv --output …/curves.png
+python -m workflow_scripts.report arms --settings JSON --counts results/subsets/…/seed=0.counts.json … --output …/seed=0.png
 """
 
 from __future__ import annotations
@@ -10,20 +11,28 @@ from pathlib import Path
 import pandas as pd
 
 from lib.config.report import ReportSettings
-from lib.reporting.plots import curves_figure
+from lib.files import read_json
+from lib.reporting.plots import counts_figure, curves_figure
 from workflow_scripts import _program
 
 
 def main() -> None:
     arguments = _program.parser(__doc__)
-    arguments.add_argument("figure", choices=["curves"])
-    _program.add_settings(arguments)
-    arguments.add_argument("--history", type=Path, required=True)
-    arguments.add_argument("--output", type=Path, required=True)
+    figures = arguments.add_subparsers(required=True, dest="figure")
+    curves = figures.add_parser("curves", help="losses and scores of one training")
+    curves.add_argument("--history", type=Path, required=True)
+    arms = figures.add_parser("arms", help="frames per class of all arms")
+    arms.add_argument("--counts", type=Path, nargs="+", required=True)
+    for figure in (curves, arms):
+        _program.add_settings(figure)
+        figure.add_argument("--output", type=Path, required=True)
     given = arguments.parse_args()
 
     settings = ReportSettings.model_validate(given.settings)
-    curves_figure(pd.read_csv(given.history), given.output, settings)
+    if given.figure == "curves":
+        curves_figure(pd.read_csv(given.history), given.output, settings)
+    else:
+        counts_figure([read_json(path) for path in given.counts], given.output, settings)
 
 
 if __name__ == "__main__":

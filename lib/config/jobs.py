@@ -135,6 +135,7 @@ class Jobs:
             for name in board.variants or ()
         }
         values = {"board": identity(board), "variants": rows, "evaluate": identity(self.study.evaluate)}
+        values |= {"report": identity(self.study.report)}
         return self._text("leaderboard", values)
 
     def figures(self, wildcards: Wildcards) -> str:

@@ -78,7 +78,9 @@ def _figures(study: Study) -> Iterator[str]:
     for dataset, variant, seed, _tta in cells(study):
         entry = study.variants[variant]
         if entry.kind == "model":
-            yield f"results/figures/{study.trained_on(variant, dataset)}/{variant}/seed={seed}/curves.png"
+            on, arm = study.trained_on(variant, dataset), study.arms[entry.arm]
+            yield f"results/figures/{on}/{variant}/seed={seed}/curves.png"
+            yield f"results/figures/{on}/{arm.shardset}.arms/seed={seed}.png"
 
 
 def _exports(study: Study) -> Iterator[str]:

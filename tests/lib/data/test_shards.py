@@ -21,7 +21,9 @@ from pydantic import ValidationError
 from lib import tables
 from lib.config.base import ConfigError
 from lib.config.shard import Shardset
+from lib.config.subsample import Arm
 from lib.data.shards import INDEX_SCHEMA, ShardReader, export_yolo, read_index, verify, write_shards
+from lib.data.subsample import counts, subsample
 from lib.data.video import write_video
 from lib.files import DataError, read_json, sha256_file, write_json
 
@@ -356,6 +358,19 @@ def test_reader_is_shared_with_workers(packed):
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map(_read_many, [(reader, keys), (reader, keys[::-1])]) == [True, True]
     assert len(reader) == len(keys) == 18 and pickle.loads(pickle.dumps(reader)).read(keys[3]).key == keys[3]
+
+
+def test_index_goes_into_subsampling(packed, tmp_path):
+    index = read_index(packed.parent / "index.parquet")
+    arm = Arm(shardset="frames", fractions={"person": 0.5, "hook": 1.0}, background={"ratio": 1.0})
+    frames = subsample(index, arm, 0, classes=CLASSES)
+    counted = counts(index, frames, arm)
+    assert (counted["classes"]["person"]["requested_frames"], counted["classes"]["hook"]["instances"]) == (3, 1)
+    assert counted["background"] == {"pool": 9, "achieved": counted["frames"] // 2, "requested": counted["frames"] // 2,
+                                     "with_ignored_boxes": 0}  # fmt: skip
+    write_json(tmp_path / "counts.json", counted)
+    tables.write_table(tmp_path / "subset.parquet", frames, tables.SUBSET)
+    assert tables.read_table(tmp_path / "subset.parquet", tables.SUBSET).equals(frames)
 
 
 # ---------------------------------------------------------------- YOLO

@@ -1,4 +1,4 @@
-"""Trainings on tiny drawn images: learning against the floor and the untrained model, and kills against an undisturbed run."""
+"""Trainings on tiny drawn images: learning against floor and untrained model, and kills against an undisturbed run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from shapes import NAMES, SIDE, draw, picture
 
 from lib.config.train import TrainingSettings
 from lib.files import DataError
 from lib.models import floors, load_predictor
 from lib.models.loading import load_checkpoint
 from lib.training import yolo
-from shapes import NAMES, SIDE, draw, picture
 
 SHORT: dict[str, Any] = {
     "imgsz": 64,

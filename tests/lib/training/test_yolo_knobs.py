@@ -1,4 +1,4 @@
-"""Every training knob against what the built ultralytics trainer holds: one knob changes, that one and no other is seen to."""
+"""Every training knob against what the built ultralytics trainer holds: one knob changes, that one alone is seen to."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shapes import NAMES, draw
 
 from lib.config.base import ConfigError
 from lib.config.train import MODELS, TrainingSettings
 from lib.training import yolo, yolo_knobs
-from shapes import NAMES, draw
 
 BASE: dict[str, Any] = {
     "model": "yolo11n",
