@@ -11,10 +11,9 @@ import argparse
 from pathlib import Path
 
 from lib import provenance
-from lib.config.base import ConfigError
 from lib.config.subsample import Arm
 from lib.data.shards import read_index
-from lib.data.subsample import counts, subsample
+from lib.data.subsample import check_arms, counts, subsample
 from lib.files import read_json, write_json
 from lib.tables import read_table, write_table
 from workflow_scripts import _program
@@ -43,8 +42,9 @@ def main() -> None:
 def draw(given: argparse.Namespace) -> None:
     arm = Arm.model_validate(given.settings["arm"])
     index = read_index(given.index)
+    classes = read_json(given.index.with_name("manifest.json"))["classes"]
     size = len(read_table(given.size_of, "subset")) if given.size_of else None
-    frames = subsample(index, arm, given.seed, size=size)
+    frames = subsample(index, arm, given.seed, size=size, classes=classes)
     counted = counts(index, frames, arm)
     write_table(given.output, frames, "subset")
     counts_path = given.output.with_suffix(".counts.json")
@@ -54,16 +54,8 @@ def draw(given: argparse.Namespace) -> None:
 
 
 def compare(given: argparse.Namespace) -> None:
-    same: dict[str, list[str]] = {}
-    for path in given.counts:
-        counted = read_json(path)
-        same.setdefault(counted["sha256"], []).append(counted["arm"])
-    equal = [arms for arms in same.values() if len(arms) > 1]
-    if equal and not given.settings["allow_equal_arms"]:
-        raise ConfigError(
-            f"these arms resolve to the same frames: {'; '.join(' = '.join(arms) for arms in equal)}. "
-            "Hint: change their fractions, leave one out, or state `allow_equal_arms: true`."
-        )
+    digests = {counted["arm"]: counted["sha256"] for counted in map(read_json, given.counts)}
+    equal = check_arms(digests, allow_equal=given.settings["allow_equal_arms"])
     write_json(given.output, {"arms": given.settings["arms"], "equal": equal})
 
 

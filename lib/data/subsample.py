@@ -299,11 +299,11 @@ def key_digest(keys: Iterable[str]) -> str:
     return sha256_text("\n".join(sorted(keys)))
 
 
-def check_arms(arms: Mapping[str, Iterable[str]], *, allow_equal: bool = False) -> list[list[str]]:
-    """Groups of arms (name -> keys) that are the same frames; ConfigError naming them unless `allow_equal`."""
+def check_arms(digests: Mapping[str, str], *, allow_equal: bool = False) -> list[list[str]]:
+    """Groups of arms (name -> key_digest) that are the same frames; ConfigError naming them unless `allow_equal`."""
     same: dict[str, list[str]] = {}
-    for name in sorted(arms):
-        same.setdefault(key_digest(arms[name]), []).append(name)
+    for name in sorted(digests):
+        same.setdefault(digests[name], []).append(name)
     equal = [names for names in same.values() if len(names) > 1]
     if equal and not allow_equal:
         raise ConfigError(

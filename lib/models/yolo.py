@@ -114,6 +114,13 @@ def checkpoint_model(path: Path) -> torch.nn.Module:
     return net.float().eval()
 
 
+def is_finite(net: torch.nn.Module) -> bool:
+    """Whether every weight and statistic is a finite number."""
+    import torch
+
+    return all(bool(torch.isfinite(value).all()) for value in net.state_dict().values())
+
+
 def save_model(net: torch.nn.Module, path: Path, train_args: dict[str, Any]) -> None:
     """Write a model as ultralytics' own stripped checkpoint (float16), which `YOLO("model.pt")` reads too.
 
@@ -129,6 +136,8 @@ def save_model(net: torch.nn.Module, path: Path, train_args: dict[str, Any]) -> 
     copy.args = train_args
     for parameter in copy.parameters():
         parameter.requires_grad = False
+    for value in copy.state_dict().values():
+        torch.nan_to_num_(value)  # what float16 cannot hold becomes its largest number, as in ultralytics' own files
     torch.save({"epoch": -1, "model": copy, "ema": None, "train_args": train_args, "version": __version__}, path)
 
 

@@ -122,9 +122,9 @@ def _run(trainer: Trainer, state: Path, fingerprint: str) -> TrainResult:
         trainer.train()
     except Diverged as diverged:
         status = str(diverged)
-    if not trainer.history:
-        return _without_round(trainer, state, status)
     kept = read_state(state, fingerprint)
+    if kept is None and status != "finished":
+        return _without_round(trainer, state, status)
     if kept is None:
         raise DataError(f"{state}: the training's state cannot be read back. Hint: is the disk full?")
     done = trainer.step if status != "finished" else kept["step"]
@@ -148,10 +148,8 @@ def _result(kept: dict[str, Any], state: Path, status: str, *, resumed_from: int
 
 def _without_round(trainer: Trainer, state: Path, status: str) -> TrainResult:
     """Diverged before the first round was finished: the averaged weights if they are finite, else the start's."""
-    import torch
-
     net = trainer.ema.ema
-    if not all(torch.isfinite(value).all() for value in net.state_dict().values()):
+    if not models.is_finite(net):
         net = models.build(trainer.settings.model, trainer.names, seed=trainer.seed, weights=trainer.start)
     weights = state / "finite.pt"
     with atomic(weights) as temporary:

@@ -98,7 +98,7 @@ def reached(trainer: Trainer) -> dict[str, Any]:
         "patience": None if trainer.stopper.patience == float("inf") else trainer.stopper.patience,
         "optimizer": type(trainer.optimizer).__name__,
         "lr0": weight["initial_lr"],
-        "lrf": float(trainer.lf(trainer.epochs)),
+        "lrf": round(float(trainer.lf(trainer.epochs)), 12),
         "cosine": trainer.args.cos_lr,
         "momentum": weight["betas"][0] if "betas" in weight else weight["momentum"],
         "weight_decay": weight["weight_decay"],

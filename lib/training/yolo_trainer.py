@@ -181,6 +181,8 @@ class Trainer(DetectionTrainer):
 
     def save_model(self) -> bool:
         """The best checkpoint when this round is the best, then the state that names it: a kill between costs a round."""
+        if not models.is_finite(self.ema.ema):  # the round's last step has spoilt the weights, its loss was still a number
+            raise Diverged(self.step)
         if self.fitness == self.best_fitness:
             row = self.history[-1]
             keys = ("epoch", "iteration", *SCORES.values())

@@ -116,7 +116,9 @@ def test_classes_are_chosen_renamed_merged_and_ordered(tmp_path, items):
     assert json.loads((tmp_path / "out" / "classes.json").read_text())["classes"] == ["farm", "pet"]
     go(tmp_path, source_of(items, *boxes), classes={"animal": ["cow", "cat"]})
     assert table(tmp_path, tables.BOXES)["class"].tolist() == ["animal", "animal"]
-    assert tables.read_table(tmp_path / "out" / "truth" / "detections.parquet", tables.DETECTIONS).empty  # the earlier state's is gone
+    assert tables.read_table(
+        tmp_path / "out" / "truth" / "detections.parquet", tables.DETECTIONS
+    ).empty  # the earlier state's is gone
     with pytest.raises(ConfigError, match=r"'dgo' is not a class of the source\. Hint: did you mean 'dog'"):
         go(tmp_path, source_of(items), classes=["dgo"])
 

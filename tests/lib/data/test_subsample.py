@@ -346,11 +346,11 @@ def test_counts_show_background_that_holds_ignored_boxes():
 
 
 def test_equal_arms_are_named():
-    arms = {"p100": ["a", "b"], "all": ["b", "a"], "p50": ["a"]}
+    arms = {"p100": key_digest(["a", "b"]), "all": key_digest(["b", "a"]), "p50": key_digest(["a"])}
     with pytest.raises(ConfigError, match="all = p100"):
         check_arms(arms)
     assert check_arms(arms, allow_equal=True) == [["all", "p100"]]
-    assert check_arms({"a": ["x"], "b": ["y"]}) == []
+    assert check_arms({"a": key_digest(["x"]), "b": key_digest(["y"])}) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The safe loader against real checkpoints of ultralytics and against files that try to run code (and leave a trace if so)."""
+"""The safe loader against real checkpoints of ultralytics and against files that try to run code, leaving a trace."""
 
 from __future__ import annotations
 

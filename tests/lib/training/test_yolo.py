@@ -71,7 +71,7 @@ def hits(predictor: Any) -> float:
 
 @pytest.mark.slow
 def test_training_beats_the_floors(tmp_path: Path) -> None:
-    result = train(tmp_path, images=60, batch=8, budget={"iterations": 160, "evaluations": 2}, lr0=0.005)
+    result = train(tmp_path, images=60, batch=4, budget={"iterations": 160, "evaluations": 2}, lr0=0.005)
     learnt = hits(load_predictor(result.weights, {"format": "ultralytics", "class_names": NAMES}))
     before = yolo.untrained(TrainingSettings(imgsz=64), names=NAMES, seed=0, folder=tmp_path)
     untrained = hits(load_predictor(before, {"format": "ultralytics", "class_names": NAMES}))
@@ -157,8 +157,8 @@ def test_another_fingerprint_or_a_damaged_state_starts_afresh(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_divergence_is_a_result_with_finite_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = train(tmp_path / "at-once", lr0=1.0, optimizer="SGD", momentum=0.99, box=1e30)
-    assert result.status.startswith("diverged at step ") and result.iterations == int(result.status.split()[-1]) - 1
+    result = train(tmp_path / "at-once", box=1e40)  # more than float32 can hold
+    assert (result.status, result.iterations, result.epochs) == ("diverged at step 1", 0, 0)
     assert all(torch.isfinite(value).all() for value in weights(result).values())
 
     from lib.training.yolo_trainer import Trainer
