@@ -36,5 +36,5 @@ rule detect:
         "Detecting objects in chunk {wildcards.chunk} of {wildcards.dataset} with {wildcards.detector}."
     shell:
         "python -m workflow_scripts.detect --settings {params.settings:q} --manifest {input.manifest:q}"
-        " --chunk {wildcards.chunk:q} --chunks {params.chunks} --weights {input.weights:q}"
+        " --chunk {wildcards.chunk:q} --chunks {params.chunks:q} --weights {input.weights:q}"
         " --output {output.detections:q} > {log:q} 2>&1"

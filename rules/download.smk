@@ -45,4 +45,4 @@ rule download:
         "Getting dataset {wildcards.dataset}: files, splits and truth tables."
     shell:
         "python -m workflow_scripts.download --settings {params.settings:q} --dataset {wildcards.dataset:q}"
-        " --output {output.manifest:q} --workers {threads} > {log:q} 2>&1"
+        " --output {output.manifest:q} --workers {threads:q} > {log:q} 2>&1"

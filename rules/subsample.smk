@@ -35,7 +35,7 @@ rule subsample:
         "results/benchmarks/subsets/{dataset}/{arm}/seed={seed}.tsv"
     localrule: True
     conda:
-        "../envs/report.yaml"
+        "../envs/vision.yaml"
     params:
         settings=jobs.subsample,
     message:
@@ -57,7 +57,7 @@ rule compare_arms:
         "results/benchmarks/subsets/{dataset}/{shardset}.arms/seed={seed}.tsv"
     localrule: True
     conda:
-        "../envs/report.yaml"
+        "../envs/vision.yaml"
     params:
         settings=jobs.arms,
     message:

@@ -29,5 +29,5 @@ rule track:
         "Tracking {wildcards.detector}'s boxes in chunk {wildcards.chunk} of {wildcards.dataset} with {wildcards.tracker}."
     shell:
         "python -m workflow_scripts.track --settings {params.settings:q} --manifest {input.manifest:q}"
-        " --chunk {wildcards.chunk:q} --chunks {params.chunks} --detections {input.detections:q}"
+        " --chunk {wildcards.chunk:q} --chunks {params.chunks:q} --detections {input.detections:q}"
         " --output {output.tracks:q} > {log:q} 2>&1"

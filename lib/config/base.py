@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -33,7 +34,7 @@ class Section(BaseModel):
     editing it reruns nothing.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -87,19 +88,60 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"Hint: {hint}Known: {listed}."
 
 
-def explain(error: ValidationError, where: str = "") -> str:
-    """A pydantic error in the words of the settings file: one line per fault with its dotted place and value."""
-    lines = []
+def explain(error: ValidationError, where: str = "", given: Any = None) -> str:
+    """A pydantic error in the words of the settings file: one line per faulty place, with its value.
+
+    where: dotted place of the block that was validated. given: that block as people wrote it; with it, what pydantic puts
+    into a place by itself (the chosen member of a union) is told from keys and left out.
+    """
+    found: dict[str, tuple[list[str], str]] = {}
     for fault in error.errors(include_url=False):
-        place = ".".join(str(part) for part in fault["loc"] if not _is_union_tag(part))
-        place = ".".join(part for part in (where, place) if part) or "the settings"
-        text = fault["msg"].removeprefix("Value error, ")
-        given = fault.get("input")
-        shown_value = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
-        lines.append(f"{place}: {text}{shown_value}")
-    return "\n".join(lines)
+        place = ".".join(part for part in (where, *_written_place(fault, given)) if part) or "the settings"
+        value = fault.get("input")
+        hidden = isinstance(value, dict | list | tuple | BaseModel) or fault["type"].startswith("union_tag")
+        texts, _ = found.setdefault(place, ([], "" if hidden else f" (given: {value!r})"))
+        texts.append(_plain_words(fault))
+    return "\n".join(f"{place}: {', or '.join(dict.fromkeys(texts))}{value}" for place, (texts, value) in found.items())
 
 
-def _is_union_tag(part: int | str) -> bool:
-    """pydantic puts the chosen member of a union into the place of a fault; people did not write it."""
-    return isinstance(part, str) and ("[" in part or part.endswith(("Source", "Detector", "Tracker", "Section")))
+def _written_place(fault: ErrorDetails, given: Any) -> list[str]:
+    """The parts of a fault's place that stand in the settings file, found by walking along it; others are union tags."""
+    parts: list[str] = []
+    here = given
+    for number, part in enumerate(fault["loc"]):
+        is_missing_key = fault["type"] == "missing" and number == len(fault["loc"]) - 1
+        inside = isinstance(here, dict) and part in here
+        inside |= isinstance(here, list | tuple) and isinstance(part, int) and part < len(here)
+        if inside:
+            here = here[part]
+        elif part != "[key]" and given is not None and not is_missing_key:
+            continue
+        parts.append(str(part))
+    if parts[-1:] == ["[key]"]:  # the fault is the name itself: its place is the table
+        parts = parts[:-2]
+    if fault["type"].startswith("union_tag"):
+        parts.append(fault["ctx"]["discriminator"].strip("'"))
+    return parts
+
+
+def _plain_words(fault: ErrorDetails) -> str:
+    """What is allowed, without Python's words, and with the nearest name where a list of names is known."""
+    context = fault.get("ctx", {})
+    mark = context.get("discriminator", "").strip("'")
+    if fault["type"] == "union_tag_invalid":
+        return f"unknown {mark} {context['tag']!r}. {nearest(context['tag'], _quoted(context))}"
+    if fault["type"] == "union_tag_not_found":
+        return f"is missing. Hint: state `{mark}: …`, which says what this block is"
+    if context.get("pattern") == NAME_PATTERN:
+        return "a name holds only lower-case letters, digits, `_` and `-`, and starts with a letter or digit"
+    text = re.sub(r"valid dictionary.*", "block of `key: value` lines", fault["msg"].removeprefix("Value error, "))
+    text = text.replace("Input should be", "must be").replace("Field required", "is required and missing")
+    if fault["type"] == "literal_error" and isinstance(fault.get("input"), str):
+        match = difflib.get_close_matches(fault["input"], _quoted(context), n=1, cutoff=0.5)
+        text += f". Hint: did you mean {match[0]!r}?" if match else ""
+    return text
+
+
+def _quoted(context: dict[str, Any]) -> list[str]:
+    """The names that pydantic lists as `'a', 'b' or 'c'`."""
+    return re.findall(r"'([^']*)'", context.get("expected_tags") or context.get("expected", ""))

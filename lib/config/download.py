@@ -71,7 +71,7 @@ class _Files(Section):
 class CocoSource(_Files):
     """COCO JSON (images with boxes, polygons or RLE masks) and CocoVID (`videos`, frame index, track ids)."""
 
-    format: Literal["coco"]
+    format: Literal["coco"] = Field(description="COCO JSON.")
     annotations: dict[Name, str] = Field(min_length=1, description="Split -> annotation JSON, relative to the root.")
     images: dict[Name, str] | str = Field(
         "", description="Folder that `file_name` of images is relative to: one for all, or split -> folder."
@@ -95,14 +95,14 @@ class CocoSource(_Files):
 class YoloSource(_Files):
     """YOLO: a data.yaml with `names` and image folders per split; labels in the sibling `labels` folders."""
 
-    format: Literal["yolo"]
+    format: Literal["yolo"] = Field(description="YOLO folders.")
     data: str = Field("data.yaml", description="The data.yaml, relative to the root.")
 
 
 class VocSource(_Files):
     """Pascal VOC: one XML per image, lists of names per split."""
 
-    format: Literal["voc"]
+    format: Literal["voc"] = Field(description="Pascal VOC.")
     annotations: str = Field("Annotations", description="Folder of the XML files, relative to the root.")
     images: str = Field("JPEGImages", description="Folder of the images, relative to the root.")
     imagesets: str = Field("ImageSets", description="Folder that holds Main/<split>.txt, relative to the root.")
@@ -114,7 +114,7 @@ class VocSource(_Files):
 class MotSource(_Files):
     """MOTChallenge: per sequence a folder with seqinfo.ini, gt/gt.txt, det/det.txt and, if present, the frames in img1/."""
 
-    format: Literal["mot"]
+    format: Literal["mot"] = Field(description="MOTChallenge.")
     sequences: dict[str, str] = Field(min_length=1, description="Sequence name -> its folder, relative to the root.")
     detections: dict[str, str] = Field(
         {}, description="Sequence name -> file of given detections, where it is not det/det.txt of the sequence."
@@ -133,7 +133,7 @@ class MotSource(_Files):
 class FolderSource(_Files):
     """Videos and images found by glob patterns, without any truth."""
 
-    format: Literal["folder"]
+    format: Literal["folder"] = Field(description="Plain files without truth.")
     patterns: list[str] = Field(
         ["**/*"], min_length=1, description="Glob patterns below the root; other suffixes are skipped."
     )

@@ -27,8 +27,8 @@ class EvaluateSettings(Section):
         0.5,
         gt=0.0,
         le=1.0,
-        description="Overlap from which a tracked box counts as found in MOTA and IDF1 (HOTA averages over its own); raising "
-        "it asks for tighter boxes.",
+        description="Overlap from which a tracked box counts as found in MOTA and IDF1 (HOTA averages over its own); "
+        "raising it asks for tighter boxes.",
     )
     draws: int = Field(
         1000,

@@ -19,10 +19,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # `<<: *block` may stand beside own keys
+    keys = [loader.construct_object(key, deep=True) for key in own]
     for index, key in enumerate(keys):
         if key in keys[:index]:
-            line = node.value[index][0].start_mark.line + 1
+            line = own[index].start_mark.line + 1
             raise ConfigError(f"key {key!r} stands twice in one block (line {line}). Hint: keep one of them.")
     return loader.construct_mapping(node, deep=True)
 
@@ -36,6 +37,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = _UniqueKeyLoader(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such settings file. Hint: shipped studies are in config/studies/.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     except ConfigError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,23 +52,27 @@ class Study(Section):
 
     study: Name = Field(description="Name of the study.")
     description: str = shown("", "What the study asks, for people.")
-    paths: Paths = Field(default_factory=Paths)
+    paths: Paths = Field(default_factory=Paths, description="Folders of this site; never part of a result.")
     seeds: list[Seed] = Field([0], min_length=1, description="Seeds that every trained variant runs with.")
-    datasets: dict[Name, Dataset] = Field(default_factory=dict)
-    weights: dict[Name, Weights] = Field(default_factory=dict)
-    detectors: dict[Name, Detector] = Field(default_factory=dict)
-    trackers: dict[Name, Tracker] = Field(default_factory=dict)
-    shardsets: dict[Name, Shardset] = Field(default_factory=dict)
-    arms: dict[Name, Arm] = Field(default_factory=dict)
+    datasets: dict[Name, Dataset] = Field(default_factory=dict, description="Name → where videos and truth come from.")
+    weights: dict[Name, Weights] = Field(default_factory=dict, description="Name → a model file, or a trained variant.")
+    detectors: dict[Name, Detector] = Field(default_factory=dict, description="Name → where boxes per frame come from.")
+    trackers: dict[Name, Tracker] = Field(default_factory=dict, description="Name → how boxes become tracks.")
+    shardsets: dict[Name, Shardset] = Field(default_factory=dict, description="Name → which frames become samples.")
+    arms: dict[Name, Arm] = Field(default_factory=dict, description="Name → a part of a shardset's frames.")
     allow_equal_arms: bool = Field(False, description="Accept two arms that resolve to the same frames.")
-    training: TrainingSettings = Field(default_factory=TrainingSettings)
-    variants: dict[Name, Variant] = Field(default_factory=dict)
-    tta: dict[Name, Tta] = Field(default_factory=lambda: {"none": Tta()})
-    predict: PredictSettings = Field(default_factory=PredictSettings)
-    export: ExportSettings = Field(default_factory=ExportSettings)
-    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
-    boards: dict[Name, Board] = Field(default_factory=dict)
-    report: ReportSettings = Field(default_factory=ReportSettings)
+    training: TrainingSettings = Field(
+        default_factory=TrainingSettings, description="What every variant is trained with, unless it says otherwise."
+    )
+    variants: dict[Name, Variant] = Field(default_factory=dict, description="Name → what is trained and compared.")
+    tta: dict[Name, Tta] = Field(
+        default_factory=lambda: {"none": Tta()}, description="Name → views of a frame that a prediction looks at."
+    )
+    predict: PredictSettings = Field(default_factory=PredictSettings, description="How trained variants look at videos.")
+    export: ExportSettings = Field(default_factory=ExportSettings, description="What is drawn and written for people.")
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings, description="How predictions are scored.")
+    boards: dict[Name, Board] = Field(default_factory=dict, description="Name → rows that are compared.")
+    report: ReportSettings = Field(default_factory=ReportSettings, description="How pictures are drawn.")
 
     @model_validator(mode="after")
     def _references_exist(self) -> Study:
@@ -75,17 +80,17 @@ class Study(Section):
             raise ConfigError(f"seeds: the same seed twice in {self.seeds}. Hint: a seed repeats a result, it adds none.")
         for place, table, name in _references(self):
             if name not in getattr(self, table):
-                raise ConfigError(f"{place}: unknown {table.rstrip('s')} {name!r}. {nearest(name, getattr(self, table))}")
+                raise ConfigError(f"{place}: unknown {_one_of(table)} {name!r}. {nearest(name, getattr(self, table))}")
         for name in self.variants:
             self.training_of(name)
+        _refuse_circles(self)
         return self
 
     def find(self, table: str, name: str) -> Any:
         """An entry of a named table, or a ConfigError that lists what is known."""
         entries = getattr(self, table)
         if name not in entries:
-            singular = {"tta": "tta", "boards": "board"}.get(table, table.removesuffix("s"))
-            raise ConfigError(f"unknown {singular} {name!r} in study {self.study!r}. {nearest(name, entries)}")
+            raise ConfigError(f"unknown {_one_of(table)} {name!r} in study {self.study!r}. {nearest(name, entries)}")
         return entries[name]
 
     def training_of(self, variant: str) -> TrainingSettings:
@@ -94,7 +99,7 @@ class Study(Section):
         try:
             return TrainingSettings.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(explain(error, f"variants.{variant}.training")) from error
+            raise ConfigError(explain(error, f"variants.{variant}.training", values)) from error
 
     def seeds_of(self, variant: str) -> list[int]:
         """Seeds of a variant: its own or the study's; what is not trained has one."""
@@ -162,6 +167,26 @@ def _variant_references(study: Study) -> Iterable[tuple[str, str, str]]:
             yield f"variants.{name}.training.weights", "weights", start
 
 
+def _one_of(table: str) -> str:
+    """What one entry of a table is called in a message."""
+    return table if table in ("weights", "tta") else table.removesuffix("s")
+
+
+def _refuse_circles(study: Study) -> None:
+    """Raise ConfigError when an entry needs itself, such as a detector trained on shards that hold its own tracks."""
+    needs: dict[str, list[str]] = {}
+    for place, table, name in _references(study):
+        needs.setdefault(".".join(place.split(".")[:2]), []).append(f"{table}.{name}")
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        circle = list(reversed(error.args[1]))  # it names each entry after what needs it
+        raise ConfigError(
+            f"{circle[0]} needs itself: {' → '.join(circle)}. Hint: train a detector on an arm whose shardset "
+            "has no `tracks:` of it, and start a training from weights that do not come from it."
+        ) from error
+
+
 def load_study(files: Sequence[str | Path] = (), overrides: dict[str, Any] | None = None) -> Study:
     """Read, merge and validate a study: the default one when no file is given.
 
@@ -179,4 +204,4 @@ def load_study(files: Sequence[str | Path] = (), overrides: dict[str, Any] | Non
         return Study.model_validate(raw)
     except ValidationError as error:
         names = ", ".join(str(file) for file in files) or str(DEFAULT_CONFIG)
-        raise ConfigError(f"{names}\n{explain(error)}") from error
+        raise ConfigError(f"{names}\n{explain(error, given=raw)}") from error

@@ -21,7 +21,7 @@ class WorldSource(Section):
     """A building site drawn by the project itself: videos with boxes, masks and tracks of persons, a crane hook,
     vehicles."""
 
-    format: Literal["world"]
+    format: Literal["world"] = Field(description="The synthetic world.")
     seed: int = Field(0, ge=0, description="Another seed draws another world from the same distribution.")
     videos: dict[Name, Annotated[int, Field(ge=1, le=9999)]] = Field(
         {"detector": 10, "train": 20, "val": 8, "test": 40}, min_length=1, description="Split -> number of videos."

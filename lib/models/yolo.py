@@ -65,7 +65,18 @@ def device() -> str:
     """Where models run: VIPERSIGHT_DEVICE (cpu, cuda:0 …), else the first GPU, else the CPU."""
     import torch
 
-    return os.environ.get("VIPERSIGHT_DEVICE") or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    wanted = os.environ.get("VIPERSIGHT_DEVICE")
+    if not wanted:
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(wanted).type
+    except RuntimeError as error:
+        raise ConfigError(f"VIPERSIGHT_DEVICE={wanted!r} is no device. Hint: use cpu or cuda:0.") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"VIPERSIGHT_DEVICE={wanted!r}: torch sees no GPU here. Hint: leave it out, or ask for a GPU node."
+        )
+    return wanted
 
 
 def build(model: str, names: list[str], *, seed: int, weights: Path | None = None) -> torch.nn.Module:

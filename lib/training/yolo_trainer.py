@@ -3,8 +3,9 @@
 
 What differs from the library, and why: a round (its epoch) is a fixed number of iterations when the budget is one, so arms
 of different sizes are trained alike; the learning rate follows the iteration, so the number of evaluations does not change
-the training; state is written whole in one file, in full precision, so that a killed run continues exactly; nothing is
-written into the data, drawn, validated twice or read by its unrestricted loader.
+the training (yolov10 and yolo26 excepted: they shift the weights of their two heads' losses once a round); state is written
+whole in one file, in full precision, so that a killed run continues exactly; nothing is drawn, validated twice or read by
+the library's unrestricted loader.
 """
 
 from __future__ import annotations
@@ -238,6 +239,8 @@ class Trainer(DetectionTrainer):
         self.ema = torch_utils.ModelEMA(self.model)
         self.ema.ema.load_state_dict(kept["ema"])
         self.ema.updates = kept["updates"]
+        for saved, group in zip(kept["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True):
+            saved["fused"] = group.get("fused")  # a matter of the device, which may have changed
         self.optimizer.load_state_dict(kept["optimizer"])
         self.scaler.load_state_dict(kept["scaler"])
         self.best_fitness, self.best_round = kept["best_fitness"], kept["best"]

@@ -67,6 +67,14 @@ def test_a_frame_does_not_depend_on_its_neighbours(checkpoint: Path) -> None:
     assert [len(boxes) for boxes in limited] == [2, 2, 2]
 
 
+def test_the_device_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIPERSIGHT_DEVICE", "cpu")
+    assert yolo.device() == "cpu"
+    monkeypatch.setenv("VIPERSIGHT_DEVICE", "gpu0")
+    with pytest.raises(ConfigError, match="VIPERSIGHT_DEVICE='gpu0' is no device"):
+        yolo.device()
+
+
 def test_the_seed_alone_decides_a_new_model() -> None:
     states = [yolo.build("yolov8n", ["a"], seed=seed).state_dict() for seed in (0, 0, 1)]
     same = [all(torch.equal(states[0][key], other[key]) for key in states[0]) for other in states[1:]]
