@@ -18,7 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lib.config.base import ConfigError, VipersightError
+from pydantic import ValidationError
+
+from lib.config.base import ConfigError, VipersightError, explain
 from lib.files import DataError, read_json, write_json
 from lib.provenance import peak_memory_mb
 
@@ -64,6 +66,9 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(NOT_AGAIN)
     except VipersightError as refusal:
         print(f"error: {refusal}", file=sys.stderr)
+        sys.exit(WRONG_INPUT)
+    except ValidationError as fault:  # settings typed by hand; those of a rule were checked when the study was loaded
+        print(f"error: {explain(fault, '--settings')}", file=sys.stderr)
         sys.exit(WRONG_INPUT)
 
 

@@ -84,6 +84,7 @@ class Study(Section):
         for name in self.variants:
             self.training_of(name)
         _refuse_circles(self)
+        _refuse_blind_weights(self)
         return self
 
     def find(self, table: str, name: str) -> Any:
@@ -185,6 +186,17 @@ def _refuse_circles(study: Study) -> None:
             f"{circle[0]} needs itself: {' → '.join(circle)}. Hint: train a detector on an arm whose shardset "
             "has no `tracks:` of it, and start a training from weights that do not come from it."
         ) from error
+
+
+def _refuse_blind_weights(study: Study) -> None:
+    """Raise ConfigError for weights made of a floor that looks at no picture: there is no network in it."""
+    for name, weights in study.weights.items():
+        floor = study.variants[weights.variant].floor if weights.variant else None
+        if floor in ("prior", "chance"):
+            raise ConfigError(
+                f"weights.{name}.variant: {weights.variant!r} is a floor ({floor}) without a network. "
+                "Hint: name a variant of kind model or pretrained, or the floor `untrained`."
+            )
 
 
 def load_study(files: Sequence[str | Path] = (), overrides: dict[str, Any] | None = None) -> Study:

@@ -95,7 +95,7 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
         boxes_clipped=sum(changes["clipped"].values()),
         boxes_dropped=sum(changes["dropped"].values()),
         classes=order,
-        warnings=_warnings(source, counts, order),
+        warnings=_warnings(source, counts, order) + _cut_short(videos),
     )
 
 
@@ -176,6 +176,12 @@ def _warnings(source: Source, counts: dict[str, dict[str, dict[str, int]]], orde
         return []
     absent = [name for name in order if not any(split[name]["instances"] for split in counts.values())]
     return [f"class {name!r} does not occur in any video that is used" for name in absent]
+
+
+def _cut_short(videos: list[Video]) -> list[str]:
+    """A video that lost its end is used as far as it goes, and said to be so."""
+    cut = [video.item.original for video in videos if video.media.probe is not None and video.media.probe.cut]
+    return [f"{name!r} is cut: fewer frames than its header states are used" for name in cut]
 
 
 def _with_notes(changes: dict[str, Counter[str]], source: Source) -> dict[str, Any]:

@@ -150,6 +150,11 @@ def test_what_needs_itself_is_refused_with_the_way_round(tmp_path: Path, place: 
     assert any(f"needs itself: {turn}. Hint: " in text for turn in turns), text
 
 
+def test_weights_of_a_floor_without_a_network_are_refused(tmp_path: Path) -> None:
+    says = "weights.own.variant: 'prior' is a floor (prior) without a network. Hint: name a variant of kind model"
+    assert says in refusal(tmp_path, changed("weights.own.variant", "prior") | {"shardsets": {"bare": {}, "full": {}}})
+
+
 def test_a_number_written_as_1e_4_is_a_number(tmp_path: Path) -> None:
     """YAML 1.1 reads 1e-4 (no dot) as text; a person means the number."""
     path = tmp_path / "study.yaml"
