@@ -94,6 +94,15 @@ def peak_memory_mb() -> float:
     return round(kib / 1024, 1)
 
 
+def announce_run(study: str, configfiles: Sequence[str], overrides: Mapping[str, Any]) -> None:
+    """Hand down to the programs of a run, by the environment: the code's place, the study, and how the run is typed."""
+    words = ["snakemake"]
+    words += ["--configfile", *configfiles] if configfiles else []
+    words += ["--config", *(f"{key}={value}" for key, value in overrides.items())] if overrides else []
+    path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ.update({"PYTHONPATH": path, "VIPERSIGHT_STUDY": study, "VIPERSIGHT_RUN": shlex.join(words)})
+
+
 def rebuild_command(output: str | Path) -> str:
     """The one line that makes this output again: the run's settings files and overrides with the file as target."""
     run = os.environ.get("VIPERSIGHT_RUN", "snakemake")

@@ -2,10 +2,8 @@
 # Needs: a settings file. Makes: nothing by itself. It must stay light: every cluster job reads it again (no torch here).
 
 import os
-import shlex
 import sys
 
-os.environ["PYTHONPATH"] = os.pathsep.join([workflow.basedir, *filter(None, [os.environ.get("PYTHONPATH")])])
 sys.path.insert(0, workflow.basedir)
 
 from pathlib import Path
@@ -13,12 +11,13 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from lib.config.base import VipersightError
+from lib.config.inputs import Inputs
 from lib.config.jobs import Jobs
-from lib.config.raw import raw_inputs
 from lib.config.names import claim_names, refuse_taken_names
 from lib.config.study import load_study
 from lib.config.targets import study_targets
 from lib.files import write_text
+from lib.provenance import announce_run
 
 # The default study is loaded only when no --configfile is given: an empty list here means just that, also in the
 # processes that a cluster starts.
@@ -31,22 +30,12 @@ except VipersightError as refusal:
     raise WorkflowError(str(refusal))
 
 jobs = Jobs(STUDY)
+inputs = Inputs(STUDY, workflow.basedir)
 config.clear()
 config.update(STUDY.model_dump(mode="json"))
 
-# Programs note in meta.json how their file is made again.
-os.environ["VIPERSIGHT_STUDY"] = STUDY.study
-os.environ["VIPERSIGHT_RUN"] = shlex.join(
-    ["snakemake", *(["--configfile", *CONFIGFILES] if CONFIGFILES else [])]
-    + (
-        [
-            "--config",
-            *(f"{key}={value}" for key, value in workflow.config_settings.config.items()),
-        ]
-        if workflow.config_settings.config
-        else []
-    )
-)
+# What the jobs' programs are handed by the environment: where the code is, and how their files are made again.
+announce_run(STUDY.study, CONFIGFILES, dict(workflow.config_settings.config))
 
 
 # Constraints by shape, not by list: an unknown name then reaches the look-up, which can say what is known.
@@ -67,21 +56,6 @@ wildcard_constraints:
 def targets(kind):
     """Files of one kind that this study is made of (lib/config/targets.py)."""
     return study_targets(STUDY, kind)
-
-
-def code(*files):
-    """The project's own files as inputs of a cheap stage: editing them reruns it (costly stages carry a `recipe` instead)."""
-    return [os.path.relpath(os.path.join(workflow.basedir, file)) for file in files]
-
-
-def all_chunks(pattern):
-    """An input function: `pattern` for every chunk of the job's dataset."""
-
-    def chunk_files(wildcards):
-        chunks = STUDY.find("datasets", wildcards.dataset).chunks
-        return [pattern.format(**dict(wildcards.items()), chunk=chunk) for chunk in range(chunks)]
-
-    return chunk_files
 
 
 def board_pages():

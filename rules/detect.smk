@@ -5,15 +5,10 @@
 #          chunk={chunk}.stats.parquet (per video: frames, seconds of decoding and of the model). [GPU]
 
 
-def detector_weights(wildcards):
-    detector = STUDY.find("detectors", wildcards.detector)
-    return f"results/weights/{detector.weights}/weights.json" if detector.kind == "yolo" else []
-
-
 rule detect:
     input:
         manifest="results/videos/{dataset}/manifest.parquet",
-        weights=detector_weights,
+        weights=inputs.detector_weights,
     output:
         detections="results/detections/{dataset}/{detector}/chunk={chunk}.parquet",
         stats="results/detections/{dataset}/{detector}/chunk={chunk}.stats.parquet",

@@ -5,17 +5,9 @@
 #          stages read. Media are referenced, not copied. Local rule: compute nodes often have no internet.
 
 
-def annotation_inputs(wildcards):
-    return raw_inputs(STUDY, wildcards.dataset).files
-
-
-def raw_digest(wildcards):
-    return raw_inputs(STUDY, wildcards.dataset).digest
-
-
 rule download:
     input:
-        annotations=annotation_inputs,
+        annotations=inputs.annotations,
     output:
         manifest="results/videos/{dataset}/manifest.parquet",
         quality="results/videos/{dataset}/quality.csv",
@@ -40,7 +32,7 @@ rule download:
     threads: 4
     params:
         settings=jobs.download,
-        digest=raw_digest,
+        digest=inputs.raw_digest,
     message:
         "Getting dataset {wildcards.dataset}: files, splits and truth tables."
     shell:

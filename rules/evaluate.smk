@@ -7,13 +7,13 @@
 
 rule evaluate:
     input:
-        code=code("workflow_scripts/evaluate.py", "lib/metrics/detection.py"),
+        code=inputs.code("workflow_scripts/evaluate.py", "lib/metrics/detection.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
         frames="results/videos/{dataset}/truth/frames.parquet",
         boxes="results/videos/{dataset}/truth/boxes.parquet",
         predictions="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.parquet",
-        model=tested_model,
+        model=inputs.tested_model,
     output:
         scores="results/metrics/{dataset}/{variant}/seed={seed}/tta={tta}.json",
         units="results/metrics/{dataset}/{variant}/seed={seed}/tta={tta}.units.parquet",
@@ -37,14 +37,14 @@ rule evaluate:
 
 rule evaluate_tracks:
     input:
-        code=code("workflow_scripts/evaluate.py", "lib/metrics/tracking.py"),
+        code=inputs.code("workflow_scripts/evaluate.py", "lib/metrics/tracking.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
         frames="results/videos/{dataset}/truth/frames.parquet",
         boxes="results/videos/{dataset}/truth/boxes.parquet",
-        tracks=all_chunks("results/tracks/{dataset}/{detector}/{tracker}/chunk={chunk}.parquet"),
-        tracking=all_chunks("results/tracks/{dataset}/{detector}/{tracker}/chunk={chunk}.stats.parquet"),
-        detecting=all_chunks("results/detections/{dataset}/{detector}/chunk={chunk}.stats.parquet"),
+        tracks=inputs.all_chunks("results/tracks/{dataset}/{detector}/{tracker}/chunk={chunk}.parquet"),
+        tracking=inputs.all_chunks("results/tracks/{dataset}/{detector}/{tracker}/chunk={chunk}.stats.parquet"),
+        detecting=inputs.all_chunks("results/detections/{dataset}/{detector}/chunk={chunk}.stats.parquet"),
     output:
         scores="results/metrics/{dataset}/{detector}/{tracker}/tracks.json",
         units="results/metrics/{dataset}/{detector}/{tracker}/tracks.units.parquet",

@@ -7,7 +7,7 @@
 
 rule export_predictions:
     input:
-        code=code("workflow_scripts/export.py", "lib/inference/export.py"),
+        code=inputs.code("workflow_scripts/export.py", "lib/inference/export.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
         predictions="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.parquet",
@@ -34,10 +34,10 @@ rule export_predictions:
 
 rule export_tracks:
     input:
-        code=code("workflow_scripts/export.py", "lib/inference/export.py"),
+        code=inputs.code("workflow_scripts/export.py", "lib/inference/export.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
-        tracks=all_chunks("results/tracks/{dataset}/{detector}/{tracker}/chunk={chunk}.parquet"),
+        tracks=inputs.all_chunks("results/tracks/{dataset}/{detector}/{tracker}/chunk={chunk}.parquet"),
     output:
         index="results/exports/{dataset}/{detector}/{tracker}/index.json",
         meta="results/exports/{dataset}/{detector}/{tracker}/meta.json",

@@ -4,26 +4,6 @@
 # MAKES    {board}.csv .md .png .html; the picture and the page go into `snakemake --report`
 
 
-def board_cells(wildcards):
-    board = STUDY.find("boards", wildcards.board)
-    if board.kind == "tracks":
-        folder = f"results/metrics/{wildcards.dataset}"
-        pairs = [(detector, tracker) for detector in board.detectors for tracker in board.trackers]
-        return [f"{folder}/{detector}/{tracker}/tracks.json" for detector, tracker in pairs]
-    files = []
-    for variant in board.variants:
-        on, arm = (
-            STUDY.trained_on(variant, wildcards.dataset),
-            STUDY.variants[variant].arm,
-        )
-        for seed in STUDY.seeds_of(variant):
-            cell = f"results/metrics/{wildcards.dataset}/{variant}/seed={seed}"
-            files += [f"{cell}/tta={tta}.{kind}" for tta in board.tta for kind in ("json", "units.parquet")]
-            files.append(f"results/train/{on}/{variant}/seed={seed}/model.json")
-            files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json"] if arm else []
-    return files
-
-
 BOARD_CODE = [
     f"lib/reporting/{name}.py"
     for name in (
@@ -39,9 +19,9 @@ BOARD_CODE = [
 
 rule leaderboard:
     input:
-        code=code("workflow_scripts/leaderboard.py", *BOARD_CODE),
+        code=inputs.code("workflow_scripts/leaderboard.py", *BOARD_CODE),
         classes="results/videos/{dataset}/classes.json",
-        cells=board_cells,
+        cells=inputs.board_cells,
     output:
         csv="results/leaderboards/{dataset}/{board}.csv",
         md="results/leaderboards/{dataset}/{board}.md",

@@ -4,16 +4,11 @@
 # MAKES    tta={tta}.parquet (the detections' columns)
 
 
-def tested_model(wildcards):
-    on = STUDY.trained_on(wildcards.variant, wildcards.dataset)
-    return f"results/train/{on}/{wildcards.variant}/seed={wildcards.seed}/model.json"
-
-
 rule predict:
     input:
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
-        model=tested_model,
+        model=inputs.tested_model,
     output:
         predictions="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.parquet",
         meta="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.meta.json",

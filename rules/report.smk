@@ -6,7 +6,7 @@
 
 rule plot_curves:
     input:
-        code=code(
+        code=inputs.code(
             "workflow_scripts/report.py",
             "lib/reporting/plots.py",
             "lib/reporting/style.py",
@@ -38,12 +38,12 @@ rule plot_curves:
 
 rule plot_arms:
     input:
-        code=code(
+        code=inputs.code(
             "workflow_scripts/report.py",
             "lib/reporting/plots.py",
             "lib/reporting/style.py",
         ),
-        counts=arm_counts,
+        counts=inputs.arm_counts,
     output:
         report(
             "results/figures/{dataset}/{shardset}.arms/seed={seed}.png",

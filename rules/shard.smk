@@ -5,22 +5,13 @@
 #          reads its samples from here.
 
 
-def shard_tracks(wildcards):
-    tracks = STUDY.find("shardsets", wildcards.shardset).tracks
-    if tracks is None:
-        return []
-    chunks = STUDY.find("datasets", wildcards.dataset).chunks
-    folder = f"results/tracks/{wildcards.dataset}/{tracks.detector}/{tracks.tracker}"
-    return [f"{folder}/chunk={chunk}.parquet" for chunk in range(chunks)]
-
-
 rule shard:
     input:
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
         frames="results/videos/{dataset}/truth/frames.parquet",
         boxes="results/videos/{dataset}/truth/boxes.parquet",
-        tracks=shard_tracks,
+        tracks=inputs.shard_tracks,
     output:
         manifest="results/shards/{dataset}/{shardset}/manifest.json",
         index="results/shards/{dataset}/{shardset}/index.parquet",

@@ -5,26 +5,11 @@
 #          shardset and seed one check that no two arms of the study are the same frames
 
 
-def arm_index(wildcards):
-    shardset = STUDY.find("arms", wildcards.arm).shardset
-    return f"results/shards/{wildcards.dataset}/{shardset}/index.parquet"
-
-
-def arm_size(wildcards):
-    other = STUDY.find("arms", wildcards.arm).size_of
-    return f"results/subsets/{wildcards.dataset}/{other}/seed={wildcards.seed}.parquet" if other else []
-
-
-def arm_counts(wildcards):
-    arms = jobs.arms_on(wildcards.dataset, wildcards.shardset)
-    return [f"results/subsets/{wildcards.dataset}/{arm}/seed={wildcards.seed}.counts.json" for arm in arms]
-
-
 rule subsample:
     input:
-        code=code("workflow_scripts/subsample.py", "lib/data/subsample.py"),
-        index=arm_index,
-        matched=arm_size,
+        code=inputs.code("workflow_scripts/subsample.py", "lib/data/subsample.py"),
+        index=inputs.arm_index,
+        matched=inputs.arm_matched,
     output:
         frames="results/subsets/{dataset}/{arm}/seed={seed}.parquet",
         counts="results/subsets/{dataset}/{arm}/seed={seed}.counts.json",
@@ -48,7 +33,7 @@ rule subsample:
 
 rule compare_arms:
     input:
-        counts=arm_counts,
+        counts=inputs.arm_counts,
     output:
         "results/subsets/{dataset}/{shardset}.arms/seed={seed}.json",
     log:

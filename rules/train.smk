@@ -5,37 +5,13 @@
 #          Beside them, undeclared: state/ (what a killed training goes on from; removed on success) and attempts/. [GPU]
 
 
-def train_subset(wildcards):
-    arm = STUDY.find("variants", wildcards.variant).arm
-    return f"results/subsets/{wildcards.dataset}/{arm}/seed={wildcards.seed}.parquet" if arm else []
-
-
-def train_shards(wildcards):
-    arm = STUDY.find("variants", wildcards.variant).arm
-    return f"results/shards/{wildcards.dataset}/{STUDY.find('arms', arm).shardset}/manifest.json" if arm else []
-
-
-def train_weights(wildcards):
-    variant = STUDY.find("variants", wildcards.variant)
-    weights = variant.weights if variant.kind == "pretrained" else STUDY.training_of(wildcards.variant).weights
-    return f"results/weights/{weights}/weights.json" if weights else []
-
-
-def arms_differ(wildcards):
-    # Only its existence counts: another arm in the study must not retrain this one, hence `ancient`.
-    arm = STUDY.find("variants", wildcards.variant).arm
-    if arm is None:
-        return []
-    shardset = STUDY.find("arms", arm).shardset
-    return ancient(f"results/subsets/{wildcards.dataset}/{shardset}.arms/seed={wildcards.seed}.json")
-
-
 rule train:
     input:
-        subset=train_subset,
-        shards=train_shards,
-        weights=train_weights,
-        arms=arms_differ,
+        subset=inputs.train_subset,
+        shards=inputs.train_shards,
+        weights=inputs.train_weights,
+        # only its existence counts: another arm in the study must not retrain this one
+        arms=ancient(inputs.arms_differ),
     output:
         weights="results/train/{dataset}/{variant}/seed={seed}/model.weights",
         card="results/train/{dataset}/{variant}/seed={seed}/model.json",

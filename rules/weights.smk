@@ -5,16 +5,9 @@
 #          have no internet.
 
 
-def trained_model(wildcards):
-    entry = STUDY.find("weights", wildcards.weights)
-    if entry.variant is None:
-        return []
-    return f"results/train/{entry.dataset}/{entry.variant}/seed={entry.seed}/model.json"
-
-
 rule weights:
     input:
-        model=trained_model,
+        model=inputs.trained_weights,
     output:
         card="results/weights/{weights}/weights.json",
         meta="results/weights/{weights}/meta.json",

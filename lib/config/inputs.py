@@ -1,0 +1,124 @@
+"""Which files each job reads, where that depends on the study: the rules' input functions, one method an input.
+
+Fixed inputs stand as literal paths in the rules. Every method looks names up in the study, so that an unknown one is
+answered with what is known, and takes no time worth naming: Snakemake calls them for every job of a plan.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lib.config.jobs import Jobs, Wildcards
+from lib.config.raw import raw_inputs
+from lib.config.study import Study
+
+
+class Inputs:
+    """Input functions of one study (functions of the wildcards); `project` is the folder of the Snakefile."""
+
+    def __init__(self, study: Study, project: str | Path) -> None:
+        self.study = study
+        self.project = Path(project)
+
+    def code(self, *files: str) -> list[str]:
+        """The project's own files as inputs of a cheap stage: editing them reruns it (costly stages carry a `recipe`)."""
+        return [os.path.relpath(self.project / file) for file in files]
+
+    def all_chunks(self, pattern: str) -> Callable[[Any], list[str]]:
+        """An input function: `pattern` for every chunk of the job's dataset."""
+
+        def chunk_files(wildcards: Any) -> list[str]:
+            chunks = self.study.find("datasets", wildcards.dataset).chunks
+            return [pattern.format(**dict(wildcards.items()), chunk=chunk) for chunk in range(chunks)]
+
+        return chunk_files
+
+    def annotations(self, wildcards: Wildcards) -> list[str]:
+        return raw_inputs(self.study, wildcards.dataset).files
+
+    def raw_digest(self, wildcards: Wildcards) -> str:
+        """Digest of the folders that a dataset is read from: a param, because their files are not inputs."""
+        return raw_inputs(self.study, wildcards.dataset).digest
+
+    def trained_weights(self, wildcards: Wildcards) -> str | list[str]:
+        """Model that a `weights:` entry takes from this same DAG."""
+        entry = self.study.find("weights", wildcards.weights)
+        return _model(entry.dataset, entry.variant, entry.seed) if entry.variant else []
+
+    def detector_weights(self, wildcards: Wildcards) -> str | list[str]:
+        detector = self.study.find("detectors", wildcards.detector)
+        return f"results/weights/{detector.weights}/weights.json" if detector.kind == "yolo" else []
+
+    def shard_tracks(self, wildcards: Wildcards) -> list[str]:
+        tracks = self.study.find("shardsets", wildcards.shardset).tracks
+        if tracks is None:
+            return []
+        chunks = self.study.find("datasets", wildcards.dataset).chunks
+        folder = f"results/tracks/{wildcards.dataset}/{tracks.detector}/{tracks.tracker}"
+        return [f"{folder}/chunk={chunk}.parquet" for chunk in range(chunks)]
+
+    def arm_index(self, wildcards: Wildcards) -> str:
+        shardset = self.study.find("arms", wildcards.arm).shardset
+        return f"results/shards/{wildcards.dataset}/{shardset}/index.parquet"
+
+    def arm_matched(self, wildcards: Wildcards) -> str | list[str]:
+        """Frames of the arm whose size a control takes."""
+        other = self.study.find("arms", wildcards.arm).size_of
+        return f"results/subsets/{wildcards.dataset}/{other}/seed={wildcards.seed}.parquet" if other else []
+
+    def arm_counts(self, wildcards: Wildcards) -> list[str]:
+        """Counts of all arms of the study that are drawn from one shardset."""
+        arms = Jobs(self.study).arms_on(wildcards.dataset, wildcards.shardset)
+        return [f"results/subsets/{wildcards.dataset}/{arm}/seed={wildcards.seed}.counts.json" for arm in arms]
+
+    def train_subset(self, wildcards: Wildcards) -> str | list[str]:
+        arm = self.study.find("variants", wildcards.variant).arm
+        return f"results/subsets/{wildcards.dataset}/{arm}/seed={wildcards.seed}.parquet" if arm else []
+
+    def train_shards(self, wildcards: Wildcards) -> str | list[str]:
+        shardset = self._shardset(wildcards.variant)
+        return f"results/shards/{wildcards.dataset}/{shardset}/manifest.json" if shardset else []
+
+    def train_weights(self, wildcards: Wildcards) -> str | list[str]:
+        variant = self.study.find("variants", wildcards.variant)
+        weights = variant.weights if variant.kind == "pretrained" else self.study.training_of(wildcards.variant).weights
+        return f"results/weights/{weights}/weights.json" if weights else []
+
+    def arms_differ(self, wildcards: Wildcards) -> str | list[str]:
+        """The check that no two arms are the same frames, which must stand before any of them is trained."""
+        shardset = self._shardset(wildcards.variant)
+        return f"results/subsets/{wildcards.dataset}/{shardset}.arms/seed={wildcards.seed}.json" if shardset else []
+
+    def tested_model(self, wildcards: Wildcards) -> str:
+        on = self.study.trained_on(wildcards.variant, wildcards.dataset)
+        return _model(on, wildcards.variant, wildcards.seed)
+
+    def board_cells(self, wildcards: Wildcards) -> list[str]:
+        """All that one board shows: scores, units, model cards and arm counts; or the metrics of tracks."""
+        board = self.study.find("boards", wildcards.board)
+        if board.kind == "tracks":
+            folder = f"results/metrics/{wildcards.dataset}"
+            pairs = [(detector, tracker) for detector in board.detectors for tracker in board.trackers]
+            return [f"{folder}/{one}/{other}/tracks.{kind}" for one, other in pairs for kind in ("json", "units.parquet")]
+        return [file for variant in board.variants for file in self._row_files(wildcards.dataset, variant, board.tta)]
+
+    def _row_files(self, dataset: str, variant: str, ttas: Sequence[str]) -> list[str]:
+        on, arm = self.study.trained_on(variant, dataset), self.study.variants[variant].arm
+        files = []
+        for seed in self.study.seeds_of(variant):
+            cell = f"results/metrics/{dataset}/{variant}/seed={seed}"
+            files += [f"{cell}/tta={tta}.{kind}" for tta in ttas for kind in ("json", "units.parquet")]
+            files.append(_model(on, variant, seed))
+            files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json"] if arm else []
+        return files
+
+    def _shardset(self, variant: str) -> str | None:
+        arm = self.study.find("variants", variant).arm
+        return self.study.find("arms", arm).shardset if arm else None
+
+
+def _model(dataset: str, variant: str, seed: int | str) -> str:
+    return f"results/train/{dataset}/{variant}/seed={seed}/model.json"
