@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-quick setup lint format dag report bench lock clean
+.PHONY: demo test test-quick setup lint format dag report lock clean
 
 demo: setup  ## run the embedded study to its leaderboard
 	snakemake --cores $(CORES)

@@ -53,7 +53,7 @@ def get_source(dataset: Dataset, raw: Path, *, workers: int) -> Source:
     """Bring the files of a dataset within reach and read their annotations."""
     source = dataset.source
     if isinstance(source, WorldSource):
-        from lib.data.world_files import generate
+        from lib.data.world.files import generate
 
         generate(source, raw, workers=workers)
         annotations = {path.stem: f"annotations/{path.name}" for path in sorted((raw / "annotations").glob("*.json"))}

@@ -13,21 +13,27 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from lib.config.filetree import file_tree
 from lib.config.merge import CONFIG_FOLDER
 from lib.config.study import Study
 
-BEGIN, END = "<!-- settings: generated -->", "<!-- /settings -->"
-
 
 def generated_files() -> dict[Path, str]:
-    """The files of config/ that are made from the settings classes, with the text that they should have."""
+    """The files that are made from the code (settings tables, schema, file tree), with the text that they should have."""
     readme = CONFIG_FOLDER / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+    front = CONFIG_FOLDER.parent / "README.md"
     return {
-        readme: f"{before}{BEGIN}\n\n{settings_tables()}\n\n{END}{after}",
+        readme: _filled(readme, "settings", settings_tables()),
+        front: _filled(front, "tree", f"```\n{file_tree(front.parent)}\n```"),
         CONFIG_FOLDER / "schema.json": json.dumps(schema(), indent=1, sort_keys=True, ensure_ascii=False) + "\n",
     }
+
+
+def _filled(path: Path, mark: str, text: str) -> str:
+    """A file's text with what stands between `<!-- mark: generated -->` and `<!-- /mark -->` replaced."""
+    begin, end = f"<!-- {mark}: generated -->", f"<!-- /{mark} -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    return f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}"
 
 
 def schema() -> dict[str, Any]:

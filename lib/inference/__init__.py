@@ -1,0 +1,1 @@
+"""Trained models on whole videos: prediction, test-time augmentation, what people take away."""

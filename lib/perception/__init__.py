@@ -1,0 +1,1 @@
+"""Frames to boxes to tracks: detectors, trackers, and decoding ahead of them."""

@@ -22,9 +22,9 @@ import numpy as np
 from pycocotools import mask as rle
 
 from lib.config.world import WorldSource
-from lib.data.world import CLASSES, Plan, plan_videos
-from lib.data.world_draw import Painter
-from lib.data.world_motion import simulate
+from lib.data.world.draw import Painter
+from lib.data.world.motion import simulate
+from lib.data.world.plan import CLASSES, Plan, plan_videos
 from lib.files import atomic, write_json
 
 _FEW = 4  # videos up to which starting another process costs more than it saves

@@ -20,10 +20,10 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
 from lib.config.world import WorldSource
-from lib.data.world import CLASSES, plan_videos
-from lib.data.world_draw import SEEN_PX, SEEN_SHARE, Painter
-from lib.data.world_files import generate
-from lib.data.world_motion import simulate
+from lib.data.world.draw import SEEN_PX, SEEN_SHARE, Painter
+from lib.data.world.files import generate
+from lib.data.world.motion import simulate
+from lib.data.world.plan import CLASSES, plan_videos
 
 TINY: dict[str, Any] = {
     "format": "world",

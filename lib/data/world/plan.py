@@ -1,5 +1,5 @@
 """The synthetic world's plan: which classes each stretch of each video shows, and the words that describe a scene. Not
-here: the motion itself (world_motion.py), pictures (world_draw.py), files (world_files.py). Seeded, numpy only.
+here: the motion itself (motion.py), pictures (draw.py), files (files.py). Seeded, numpy only.
 
 Every video is a row of phases, and a phase says which of person, hook and vehicle are to be seen. Phases are drawn so
 that the shares of frames follow the settings in every split, from the first video on. Things enter and leave at the

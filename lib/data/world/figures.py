@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.data.world import State
-from lib.data.world_brush import Brush, Colour, Layer, Point, dark, shadow
-from lib.data.world_motion import HOOK_M, LOADS_M, SLING_M
+from lib.data.world.brush import Brush, Colour, Layer, Point, dark, shadow
+from lib.data.world.motion import HOOK_M, LOADS_M, SLING_M
+from lib.data.world.plan import State
 
 Parts = list[tuple[Layer, bool]]
 

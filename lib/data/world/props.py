@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.data.world import Stage
-from lib.data.world_brush import Brush, Layer, dark, shadow
+from lib.data.world.brush import Brush, Layer, dark, shadow
+from lib.data.world.plan import Stage
 
 FAR = ("sand", "bricks", "pipes", "container")
 NEAR = ("barrier", "barrel", "bricks", "cone", "sand", "bags")

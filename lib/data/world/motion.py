@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.config.world import WorldSource
-from lib.data.world import SHORTEST_PHASE_S, Plan, Stage, State
+from lib.data.world.plan import SHORTEST_PHASE_S, Plan, Stage, State
 
 HOOK_M = 1.5  # height of block and hook
 LOADS_M = {"crate": 1.1, "beams": 0.5, "pipes": 0.7, "bucket": 1.2}  # height

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from lib.config.world import WorldSource
-from lib.data import world_figures, world_props, world_scene
-from lib.data.world import CLASSES, Plan, Stage, State
-from lib.data.world_brush import Layer
+from lib.data.world import figures, props, scene
+from lib.data.world.brush import Layer
+from lib.data.world.plan import CLASSES, Plan, Stage, State
 
 SEEN_SHARE = 0.25
 SEEN_PX = 24
@@ -46,8 +46,8 @@ class Painter:
         rng = np.random.default_rng([plan.seed, 2])
         self._width, self._height = options.size
         stage = Stage(self._width, self._height, options.fps, plan.frames, options.scale, options.difficulty)
-        self._site = world_scene.site(rng, stage)
-        self._props = world_props.near_props(rng, stage)
+        self._site = scene.site(rng, stage)
+        self._props = props.near_props(rng, stage)
         self._light = _Light(rng, stage)
 
     def frame(self, index: int, states: list[State]) -> tuple[np.ndarray, list[Seen]]:
@@ -58,7 +58,7 @@ class Painter:
         areas: dict[int, int] = {}
         for number, state in sorted([*enumerate(states, 1)], key=lambda pair: pair[1].depth):
             self._paint_props(picture, owner, areas, state.depth)
-            for layer, own in world_figures.draw(state):
+            for layer, own in figures.draw(state):
                 layer.paint(picture)
                 solid = _claim(owner, layer, number if own else 0)
                 if own:

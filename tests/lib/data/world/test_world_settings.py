@@ -15,9 +15,9 @@ import pytest
 from pydantic import ValidationError
 
 from lib.config.world import WorldSource
-from lib.data.world import plan_videos, presence_shares
-from lib.data.world_draw import Painter
-from lib.data.world_motion import simulate
+from lib.data.world.draw import Painter
+from lib.data.world.motion import simulate
+from lib.data.world.plan import plan_videos, presence_shares
 
 TINY: dict[str, Any] = {
     "format": "world",

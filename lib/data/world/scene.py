@@ -9,9 +9,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from lib.data.world import HORIZON, Stage
-from lib.data.world_brush import Colour, dark
-from lib.data.world_props import FAR, prop
+from lib.data.world.brush import Colour, dark
+from lib.data.world.plan import HORIZON, Stage
+from lib.data.world.props import FAR, prop
 
 _SCALE = 2  # the background is drawn twice as large and shrunk
 _CONCRETE: tuple[Colour, ...] = ((176, 172, 164), (160, 162, 166), (186, 178, 160))

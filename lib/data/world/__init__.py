@@ -1,0 +1,1 @@
+"""The synthetic world: plan (what happens) → motion → figures, props, scene, brush → draw (frames, masks) → files."""
