@@ -7,7 +7,6 @@
 
 rule evaluate:
     input:
-        code=inputs.code("workflow_scripts/evaluate.py", "lib/metrics/detection.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
         frames="results/videos/{dataset}/truth/frames.parquet",
@@ -27,6 +26,7 @@ rule evaluate:
         "../envs/report.yaml"
     params:
         settings=jobs.evaluate,
+        code=inputs.code("workflow_scripts/evaluate.py", "lib/metrics/detection.py"),
     message:
         "Scoring {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}, views {wildcards.tta}."
     shell:
@@ -37,7 +37,6 @@ rule evaluate:
 
 rule evaluate_tracks:
     input:
-        code=inputs.code("workflow_scripts/evaluate.py", "lib/metrics/tracking.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
         frames="results/videos/{dataset}/truth/frames.parquet",
@@ -58,6 +57,7 @@ rule evaluate_tracks:
         "../envs/report.yaml"
     params:
         settings=jobs.evaluate_tracks,
+        code=inputs.code("workflow_scripts/evaluate.py", "lib/metrics/tracking.py"),
     message:
         "Scoring tracks of {wildcards.detector} with {wildcards.tracker} on {wildcards.dataset}."
     shell:

@@ -7,7 +7,6 @@
 
 rule export_predictions:
     input:
-        code=inputs.code("workflow_scripts/export.py", "lib/inference/export.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
         predictions="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.parquet",
@@ -25,6 +24,7 @@ rule export_predictions:
         runtime=120,
     params:
         settings=jobs.export_predictions,
+        code=inputs.code("workflow_scripts/export.py", "lib/inference/export.py"),
     message:
         "Drawing {wildcards.variant}'s boxes (seed {wildcards.seed}, views {wildcards.tta}) on videos of {wildcards.dataset}."
     shell:
@@ -34,7 +34,6 @@ rule export_predictions:
 
 rule export_tracks:
     input:
-        code=inputs.code("workflow_scripts/export.py", "lib/inference/export.py"),
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
         tracks=inputs.all_chunks("results/tracks/{dataset}/{detector}/{tracker}/chunk={chunk}.parquet"),
@@ -52,6 +51,7 @@ rule export_tracks:
         runtime=120,
     params:
         settings=jobs.export_tracks,
+        code=inputs.code("workflow_scripts/export.py", "lib/inference/export.py"),
     message:
         "Drawing tracks of {wildcards.detector} with {wildcards.tracker} on videos of {wildcards.dataset}."
     shell:

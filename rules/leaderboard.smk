@@ -19,7 +19,6 @@ BOARD_CODE = [
 
 rule leaderboard:
     input:
-        code=inputs.code("workflow_scripts/leaderboard.py", *BOARD_CODE),
         classes="results/videos/{dataset}/classes.json",
         cells=inputs.board_cells,
     output:
@@ -46,6 +45,7 @@ rule leaderboard:
         "../envs/report.yaml"
     params:
         settings=jobs.leaderboard,
+        code=inputs.code("workflow_scripts/leaderboard.py", *BOARD_CODE),
     message:
         "Making leaderboard {wildcards.board} of {wildcards.dataset}."
     shell:

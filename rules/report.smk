@@ -6,11 +6,6 @@
 
 rule plot_curves:
     input:
-        code=inputs.code(
-            "workflow_scripts/report.py",
-            "lib/reporting/plots.py",
-            "lib/reporting/style.py",
-        ),
         history="results/train/{dataset}/{variant}/seed={seed}/history.csv",
     output:
         report(
@@ -29,6 +24,11 @@ rule plot_curves:
         "../envs/report.yaml"
     params:
         settings=jobs.figures,
+        code=inputs.code(
+            "workflow_scripts/report.py",
+            "lib/reporting/plots.py",
+            "lib/reporting/style.py",
+        ),
     message:
         "Plotting the training of {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}."
     shell:
@@ -38,11 +38,6 @@ rule plot_curves:
 
 rule plot_arms:
     input:
-        code=inputs.code(
-            "workflow_scripts/report.py",
-            "lib/reporting/plots.py",
-            "lib/reporting/style.py",
-        ),
         counts=inputs.arm_counts,
     output:
         report(
@@ -65,6 +60,11 @@ rule plot_arms:
         "../envs/report.yaml"
     params:
         settings=jobs.figures,
+        code=inputs.code(
+            "workflow_scripts/report.py",
+            "lib/reporting/plots.py",
+            "lib/reporting/style.py",
+        ),
     message:
         "Plotting what the arms on {wildcards.shardset} of {wildcards.dataset} hold, seed {wildcards.seed}."
     shell:

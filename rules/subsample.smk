@@ -7,7 +7,6 @@
 
 rule subsample:
     input:
-        code=inputs.code("workflow_scripts/subsample.py", "lib/data/subsample.py"),
         index=inputs.arm_index,
         matched=inputs.arm_matched,
     output:

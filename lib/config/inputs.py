@@ -6,7 +6,6 @@ answered with what is known, and takes no time worth naming: Snakemake calls the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from lib.config.jobs import Jobs, Wildcards
 from lib.config.raw import raw_inputs
 from lib.config.study import Study
+from lib.files import sha256_file, sha256_text
 
 
 class Inputs:
@@ -23,9 +23,12 @@ class Inputs:
         self.study = study
         self.project = Path(project)
 
-    def code(self, *files: str) -> list[str]:
-        """The project's own files as inputs of a cheap stage: editing them reruns it (costly stages carry a `recipe`)."""
-        return [os.path.relpath(self.project / file) for file in files]
+    def code(self, *files: str) -> str:
+        """Digest of the project's own files, a param of the cheap stages: editing the code reruns them.
+
+        By content, so that dates and the checkout's place do not count. Costly stages carry a `recipe` instead (jobs.py).
+        """
+        return sha256_text("".join(sha256_file(self.project / file) for file in files))[:16]
 
     def all_chunks(self, pattern: str) -> Callable[[Any], list[str]]:
         """An input function: `pattern` for every chunk of the job's dataset."""

@@ -2,7 +2,8 @@
 
 Snakemake compares these texts with the ones a result was made with, so they hold what changes results and nothing else:
 display fields are left out (base.identity), paths and inputs belong to the rule, resources to rules/resources.smk.
-`recipe` numbers belong to the costly stages: raise one when a code change alters its results (CHANGELOG says so).
+`recipe` numbers belong to the costly stages and to what they are made from: raise one when a code change alters its results
+(CHANGELOG says so; tests/test_recipes.py reminds).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 from lib.config.base import ConfigError, canonical, identity
 from lib.config.study import Study
 
-RECIPES = {"download": 1, "detect": 1, "track": 1, "shard": 1, "train": 1, "predict": 1}
+RECIPES = {"download": 1, "detect": 1, "track": 1, "shard": 1, "subsample": 1, "train": 1, "predict": 1}
 
 
 class Wildcards(Protocol):
