@@ -17,8 +17,9 @@ def test_code_of_a_costly_stage_changes_with_its_recipe(stage: str) -> None:
     now, then = NOW[stage], RECORDED[stage]
     assert now["recipe"] >= then["recipe"], "recipes only grow"
     assert now == then, (
-        f"the code of stage {stage!r} changed. If its results change: raise RECIPES[{stage!r}] in lib/config/jobs.py and say "
-        f"so in CHANGELOG.md. If not: add “no effect on results: {stage}” there. Then run `python -m tests.recipes --accept`."
+        f"the code of stage {stage!r} changed. If its results change: raise RECIPES[{stage!r}] in lib/config/jobs.py and "
+        f"say so in CHANGELOG.md. If not: add “no effect on results: {stage}” there. Then run "
+        "`python -m tests.recipes --accept`."
     )
 
 

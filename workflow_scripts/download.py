@@ -55,7 +55,7 @@ def get_source(dataset: Dataset, raw: Path, *, workers: int) -> Source:
     if isinstance(source, WorldSource):
         from lib.data.world.files import generate
 
-        generate(source, raw, workers=workers)
+        generate(source, raw, progress=tell, workers=workers)
         annotations = {path.stem: f"annotations/{path.name}" for path in sorted((raw / "annotations").glob("*.json"))}
         return read_source(raw, CocoSource(format="coco", root=str(raw), annotations=annotations, videos="videos"))
     site_raw = os.environ.get("VIPERSIGHT_RAW")
@@ -74,6 +74,12 @@ def get_source(dataset: Dataset, raw: Path, *, workers: int) -> Source:
         )
         root = raw
     return read_source(root, source)
+
+
+def tell(done: int, total: int) -> None:
+    """Say now and then how far the drawing of the world is."""
+    if done % 10 == 0 or done == total:
+        print(f"drawn {done} of {total} videos", file=sys.stderr)
 
 
 if __name__ == "__main__":

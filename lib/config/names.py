@@ -20,7 +20,8 @@ def definitions(study: Study) -> dict[tuple[str, str], Any]:
     """What each global name means in this study: its resolved settings without display fields."""
     found = {(table, name): identity(entry) for table in TABLES for name, entry in getattr(study, table).items()}
     for name, variant in study.variants.items():
-        found["variants", name] = identity(variant) | {"training": identity(study.training_of(name))}
+        meaning = identity(variant) | {"training": identity(study.training_of(name))}
+        found["variants", name] = {key: value for key, value in meaning.items() if key != "seeds"}  # paths tell seeds apart
     return found
 
 

@@ -92,7 +92,8 @@ def _fit_floor(job: TrainJob) -> Trained:
     fitted = floors.fit(job.settings["floor"], boxes, frames, classes, seed=job.seed)
     weights = job.folder / "state" / "floor.json"
     write_json(weights, fitted)
-    return Trained(weights=weights, card=_floor_card(settings, classes, "floor"), history=_no_history())
+    card = _floor_card(settings, classes, "floor") | {"engine": "floor", "model": job.settings["floor"]}
+    return Trained(weights=weights, card=card, history=_no_history())
 
 
 def _pretrained(job: TrainJob) -> Trained:
@@ -100,9 +101,9 @@ def _pretrained(job: TrainJob) -> Trained:
         raise DataError("a pretrained variant needs --weights, the card of a `weights:` entry")
     card = read_json(job.weights)
     settings = TrainingSettings.model_validate({"imgsz": job.settings["training"]["imgsz"]})
-    kept = {key: card[key] for key in ("format", "class_names", "licence", "parameters") if key in card}
-    card_out = _card(settings, card["class_names"], card["format"], "finished") | kept | {"iterations": 0, "epochs": 0}
-    return Trained(weights=job.weights.parent / card["file"], card=card_out, history=_no_history())
+    kept = {key: card[key] for key in ("parameters", "train_videos") if key in card}
+    made = _floor_card(settings, card["class_names"], card["format"]) | {"engine": "none", "model": job.settings["weights"]}
+    return Trained(weights=job.weights.parent / card["file"], card=made | kept, history=_no_history())
 
 
 def _card(settings: TrainingSettings, classes: list[str], form: str, status: str) -> dict[str, Any]:

@@ -54,13 +54,16 @@ TINY: dict[str, Any] = {
         "full": {"arm": "all", "size": "tiny"},
         "less": {"arm": "half", "size": "tiny"},
         "prior": {"kind": "floor", "floor": "prior", "arm": "all", "size": "tiny"},
+        "chance": {"kind": "floor", "floor": "chance", "arm": "all", "size": "tiny"},
+        "untrained": {"kind": "floor", "floor": "untrained", "arm": "all", "size": "tiny"},
+        "taken": {"kind": "pretrained", "weights": "w", "size": "tiny"},
     },
     "tta": {"none": {"views": [{}]}, "flip": {"views": [{}, {"flip": True}]}},
     "predict": {"stride": 2},
     "export": {"videos": 1},
     "boards": {
         "main": {"dataset": "site", "variants": ["full", "less", "prior"], "tta": ["none"]},
-        "solo": {"dataset": "site", "variants": ["prior"], "tta": ["none"]},
+        "floors": {"dataset": "site", "variants": ["prior", "chance", "untrained", "taken"], "tta": ["none"]},
         "followed": {"kind": "tracks", "dataset": "site", "detectors": ["truth", "own"], "trackers": ["bytetrack"]},
     },
 }

@@ -41,6 +41,17 @@ def test_all_files_of_the_contract_stand(finished: Tree) -> None:
     assert not (results / "train/site/full/seed=0/state").exists()
 
 
+def test_floors_and_pretrained_weights_go_the_way_of_trained_models(finished: Tree) -> None:
+    results = finished.folder / "results"
+    expected = {"prior": "floor", "chance": "floor", "untrained": "ultralytics", "taken": "ultralytics"}
+    for variant, form in expected.items():
+        card = read_json(results / f"train/site/{variant}/seed=0/model.json")
+        assert (card["format"], card["status"], card["iterations"]) == (form, "finished", 0)
+        assert read_json(results / f"metrics/site/{variant}/seed=0/tta=none.json")["metrics"]["AP50"] is not None
+    taken, trained = (results / f"train/site/{name}/seed=0/model.weights" for name in ("taken", "detector"))
+    assert taken.read_bytes() == trained.read_bytes()
+
+
 def test_every_result_has_lineage_down_to_raw_data(finished: Tree) -> None:
     results = finished.folder / "results"
     metas = list(results.rglob("*meta.json"))
