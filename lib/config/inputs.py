@@ -106,7 +106,8 @@ class Inputs:
             folder = f"results/metrics/{wildcards.dataset}"
             pairs = [(detector, tracker) for detector in board.detectors for tracker in board.trackers]
             return [f"{folder}/{one}/{other}/tracks.{kind}" for one, other in pairs for kind in ("json", "units.parquet")]
-        return [file for variant in board.variants for file in self._row_files(wildcards.dataset, variant, board.tta)]
+        files = [file for variant in board.variants for file in self._row_files(wildcards.dataset, variant, board.tta)]
+        return list(dict.fromkeys(files))  # two rows may share an arm
 
     def _row_files(self, dataset: str, variant: str, ttas: Sequence[str]) -> list[str]:
         on, arm = self.study.trained_on(variant, dataset), self.study.variants[variant].arm

@@ -46,6 +46,10 @@ class Paths(Section):
         value = os.environ.get(f"VIPERSIGHT_{key.upper()}") or getattr(self, key)
         return Path(value).expanduser() if value else None
 
+    def folders(self) -> dict[str, Path | None]:
+        """All of them by name, resolved."""
+        return {key: self.resolved(key) for key in type(self).model_fields}
+
 
 class Study(Section):
     """One study: what is downloaded, detected, tracked, sampled, trained, predicted and compared."""

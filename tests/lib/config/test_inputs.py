@@ -1,0 +1,87 @@
+"""What jobs read and watch: input functions of the demo study against paths written out by hand, and digests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lib import provenance
+from lib.config.download import Dataset
+from lib.config.inputs import Inputs
+from lib.config.raw import raw_inputs, root_of
+from lib.config.study import Study, load_study
+from tests.conftest import PROJECT
+
+
+@pytest.fixture(scope="module")
+def demo() -> Study:
+    return load_study()
+
+
+def wild(**names: str) -> SimpleNamespace:
+    return SimpleNamespace(**names, items=lambda: names.items())
+
+
+def test_a_trained_variant_reads_its_arm_its_shards_and_the_check_of_the_arms(demo: Study) -> None:
+    inputs, job = Inputs(demo, PROJECT), wild(dataset="world", variant="person-25", seed="0")
+    assert inputs.train_subset(job) == "results/subsets/world/p25/seed=0.parquet"
+    assert inputs.train_shards(job) == "results/shards/world/frames/manifest.json"
+    assert inputs.arms_differ(job) == "results/subsets/world/frames.arms/seed=0.json"
+    assert inputs.train_weights(job) == []
+
+
+def test_the_chain_from_a_trained_detector_to_the_shards(demo: Study) -> None:
+    inputs = Inputs(demo, PROJECT)
+    assert inputs.trained_weights(wild(weights="site-detector")) == "results/train/world/detector/seed=0/model.json"
+    assert inputs.detector_weights(wild(detector="site")) == "results/weights/site-detector/weights.json"
+    assert inputs.detector_weights(wild(detector="truth")) == []
+    chunks = inputs.shard_tracks(wild(dataset="world", shardset="frames"))
+    assert chunks == [f"results/tracks/world/site/bytetrack/chunk={chunk}.parquet" for chunk in (0, 1)]
+    assert inputs.shard_tracks(wild(dataset="world", shardset="detector-frames")) == []
+
+
+def test_a_board_reads_scores_units_cards_and_counts_of_every_cell(demo: Study) -> None:
+    files = Inputs(demo, PROJECT).board_cells(wild(dataset="world", board="imbalance"))
+    assert "results/metrics/world/prior/seed=0/tta=none.units.parquet" in files
+    assert "results/train/world/person-100/seed=0/model.json" in files
+    assert "results/subsets/world/p25/seed=0.counts.json" in files
+    assert len(files) == len(set(files)) == 3 * 3 + 2, "two rows share an arm"
+
+
+def test_the_digest_of_code_goes_by_content_alone(demo: Study, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n")
+    first = Inputs(demo, tmp_path).code("a.py")
+    os.utime(tmp_path / "a.py", (1, 1))
+    assert Inputs(demo, tmp_path).code("a.py") == first
+    (tmp_path / "a.py").write_text("x = 2\n")
+    assert Inputs(demo, tmp_path).code("a.py") != first
+
+
+def test_roots_take_variables_and_start_below_the_sites_raw_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB", "/data/lab")
+
+    def source(root: str) -> object:
+        return Dataset.model_validate({"source": {"format": "yolo", "root": root}}).source
+
+    assert root_of(source("$LAB/x"), Path("/raw")) == Path("/data/lab/x")
+    assert root_of(source("set/x"), Path("/raw")) == Path("/raw/set/x")
+    assert root_of(source("set/x"), None) == Path("set/x")
+
+
+def test_a_table_of_downloads_is_an_input_and_folders_are_not() -> None:
+    cells = load_study([PROJECT / "config" / "studies" / "blood_cells.yaml"])
+    watched = raw_inputs(cells, "bccd")
+    assert [Path(file).resolve() for file in watched.files] == [PROJECT / "config" / "datasets" / "bccd.csv"]
+    assert watched.digest == ""
+
+
+def test_folders_of_the_site_reach_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("VIPERSIGHT_MIRROR", "VIPERSIGHT_RAW", "VIPERSIGHT_STUDY", "VIPERSIGHT_RUN", "PYTHONPATH"):
+        monkeypatch.setenv(key, "")  # so that it is put back after the test
+    study = load_study(overrides={"paths": {"mirror": "/data/mirror"}})
+    provenance.announce_run("demo", ["config/a b.yaml"], {}, study.paths.folders())
+    assert os.environ["VIPERSIGHT_MIRROR"] == "/data/mirror"
+    assert os.environ["VIPERSIGHT_RUN"] == "snakemake --configfile 'config/a b.yaml'"
