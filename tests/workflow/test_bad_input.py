@@ -46,11 +46,11 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
     [
         (
             "train/site/ful/seed=0/model.json",
-            "unknown variant 'ful' in study 'tiny'. Hint: did you mean 'full'? Known: detector",
+            "unknown variant 'ful' in study 'tiny'. Hint: did you mean 'full'? Known: chance, detector",
         ),
         (
             "leaderboards/site/mian.csv",
-            "unknown board 'mian' in study 'tiny'. Hint: did you mean 'main'? Known: followed, main",
+            "unknown board 'mian' in study 'tiny'. Hint: did you mean 'main'? Known: floors, followed, main",
         ),
         ("videos/siet/manifest.parquet", "unknown dataset 'siet' in study 'tiny'. Hint: did you mean 'site'? Known: site."),
         ("detections/site/truth/chunk=7.parquet", "chunk=7: dataset 'site' has chunks 0 to 1."),
