@@ -107,7 +107,7 @@ def test_a_diverged_training_is_a_result(tree: Tree) -> None:
     tree.study["variants"]["wild"] = {
         "arm": "all",
         "size": "tiny",
-        "training": {"box": 1e38},
+        "training": {"box": 1e40},
     }
     tree.study["boards"]["main"]["variants"].append("wild")
     tree.snakemake()
