@@ -16,10 +16,10 @@ demo: setup  ## run the embedded study to its leaderboard
 	snakemake --cores $(CORES)
 
 test: setup  ## every test, and small runs of the whole DAG
-	pytest -q -n $(CORES) --dist loadgroup
+	pytest -q -n $(CORES) --dist worksteal
 
 test-quick: setup  ## the tests that take about three minutes
-	pytest -q -n $(CORES) --dist loadgroup -m "not slow"
+	pytest -q -n $(CORES) --dist worksteal -m "not slow"
 
 setup: $(VENV)/.ready  ## the environment, exactly as locked
 

@@ -12,8 +12,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that share one finished run go to one worker (xdist_group); start them first, they take longest."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """Tests that need a finished run first: they take longest, and another process can do the others meanwhile."""
+    items.sort(key=lambda item: "tree" not in item.fixturenames and "finished" not in item.fixturenames)
 
 
 @pytest.fixture

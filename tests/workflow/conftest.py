@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fcntl
 import os
 import re
 import shutil
@@ -79,7 +80,9 @@ class Tree:
 
     def snakemake(self, *words: str, check: bool = True, timeout: int = 900) -> subprocess.CompletedProcess[str]:
         """Run `snakemake -c2` here with this tree's study; words: more arguments (targets after `--`)."""
-        self.settings.write_text(self.comment + yaml.safe_dump(self.study, sort_keys=False))
+        text = self.comment + yaml.safe_dump(self.study, sort_keys=False)
+        if not self.settings.is_file() or self.settings.read_text() != text:
+            self.settings.write_text(text)
         command = [sys.executable, "-m", "snakemake", "-c2", "--snakefile", str(PROJECT / "Snakefile")]
         command += ["--directory", str(self.folder), "--configfile", str(self.settings), *words]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
@@ -100,11 +103,17 @@ class Tree:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """The tiny study run to its end; tests must not change it (take `tree` for that)."""
-    folder = tmp_path_factory.mktemp("finished")
-    tree = Tree(folder, copy.deepcopy(TINY))
-    tree.snakemake()
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Tree:
+    """The tiny study run to its end, once for all test processes; tests only look at it (they take `tree` to change it)."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    tree = Tree(shared / "finished", copy.deepcopy(TINY))
+    with open(shared / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "finished.done").exists():
+            tree.folder.mkdir(exist_ok=True)
+            tree.snakemake()
+            (shared / "finished.done").touch()
     return tree
 
 

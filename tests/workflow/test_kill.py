@@ -16,7 +16,7 @@ from lib.files import read_json
 from tests.conftest import PROJECT
 from tests.workflow.conftest import Tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 
 def started(tree: Tree, target: str) -> subprocess.Popen[bytes]:

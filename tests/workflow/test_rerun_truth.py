@@ -11,12 +11,12 @@ import pytest
 
 from tests.workflow.conftest import Tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 
-def test_second_run_has_nothing_to_do(finished: Tree) -> None:
-    assert finished.planned() == set()
-    assert "Nothing to be done" in finished.snakemake().stderr
+def test_second_run_has_nothing_to_do(tree: Tree) -> None:
+    assert tree.planned() == set()
+    assert "Nothing to be done" in tree.snakemake().stderr
 
 
 def test_editing_one_variant_reruns_its_jobs_and_the_boards_that_list_it(tree: Tree) -> None:

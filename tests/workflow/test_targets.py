@@ -11,7 +11,7 @@ from lib import provenance
 from lib.files import read_json
 from tests.workflow.conftest import Tree
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 
 def test_all_files_of_the_contract_stand(finished: Tree) -> None:
@@ -94,9 +94,9 @@ def test_named_targets_stop_half_way(finished: Tree) -> None:
     assert not any(output.startswith(("metrics/", "leaderboards/")) for output in models | data)
 
 
-def test_the_report_is_one_page_with_captions_that_state_the_settings(finished: Tree) -> None:
-    page = finished.folder / "report.html"
-    finished.snakemake("--report", str(page))
+def test_the_report_is_one_page_with_captions_that_state_the_settings(tree: Tree) -> None:
+    page = tree.folder / "report.html"
+    tree.snakemake("--report", str(page))
     text = page.read_text(encoding="utf-8")
     assert len(text) > 500_000
     assert "Rows are ranked by AP50" in text, "the caption of the board"
