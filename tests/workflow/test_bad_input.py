@@ -21,7 +21,6 @@ from tests.workflow.bench import SITE, Bench, clip, coco, run, sound
 from tests.workflow.conftest import Tree
 from workflow_scripts import _program
 
-
 WRONG = _program.WRONG_INPUT
 
 
