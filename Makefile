@@ -23,11 +23,12 @@ test-quick: setup  ## the tests that take about three minutes
 
 setup: $(VENV)/.ready  ## the environment, exactly as locked
 
-# The lock holds exact versions and hashes. uv installs it in seconds; plain pip does the same in minutes (README).
+# The lock holds exact versions and hashes. uv installs it in seconds; plain pip does the same in minutes (README). Bytecode
+# is compiled once here: otherwise every job of a study compiles some thousand modules again where it may not be kept.
 $(VENV)/.ready: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.txt
 	touch $@
 
 lint: setup  ## style of Python and Snakemake files, and Snakemake's own advice
