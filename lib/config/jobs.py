@@ -124,6 +124,7 @@ class Jobs:
         return self._text("evaluate_tracks", {"evaluate": self._scoring(), "stride": stride})
 
     def leaderboard(self, wildcards: Wildcards) -> str:
+        """The board, what each of its rows is, and how intervals are drawn; the files follow from these names."""
         board = self.study.find("boards", wildcards.board)
         if board.dataset != wildcards.dataset:
             raise ConfigError(
