@@ -18,7 +18,7 @@ demo: setup  ## run the embedded study to its leaderboard
 test: setup  ## every test, and small runs of the whole DAG
 	pytest -q -n $(CORES) --dist worksteal
 
-test-quick: setup  ## the tests that take about three minutes
+test-quick: setup  ## all but the slow tests: about a minute
 	pytest -q -n $(CORES) --dist worksteal -m "not slow"
 
 setup: $(VENV)/.ready  ## the environment, exactly as locked
