@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lib.data.world.looks import Colour
+
 _SCALE = 2  # drawn px per picture px
 _SHIFT = 4  # fractional bits of the coordinates that cv2 takes
 
 Point = tuple[float, float]
 """(metres forward, metres up) from the anchor."""
-Colour = tuple[int, int, int]
-"""Red, green, blue, 0..255."""
 
 
 @dataclass(frozen=True)
