@@ -20,8 +20,15 @@ from matplotlib.patches import Rectangle
 
 from lib.reporting import style
 
-COLOURS = {"person": style.LINES[0], "crane hook": "#c25e00", "vehicle": "#00785a", "sound": "#7b5aa6"}
-"""Class of the actor -> its colour, in frames and on the time line alike."""
+COLOURS = {
+    "person": style.LINES[0],
+    "crane hook": "#c25e00",
+    "vehicle": "#00785a",
+    "load": "#86489a",
+    "sound": "#4f6377",
+    "query": "#b0405f",
+}
+"""Class of what acts -> its colour, in frames and on the time line alike."""
 _WIDTH, _MARGIN, _GAP, _DPI = 17.0, 0.4, 0.12, 110  # inches, px per inch
 _TIMES_W, _LABELS_W = 8.9, 1.45  # inches: the time line with its names; the names alone
 _LANE, _SOUND = 0.205, 0.62  # inches
@@ -43,7 +50,8 @@ class Box:
 
 @dataclass(frozen=True)
 class Bar:
-    """A span of time in s with its name (the lane), who takes part (the text at the bar), and the class that colours it."""
+    """A span of time in s: who (the lane), what (the text at the bar, "" for being seen at all), and the class that colours
+    it."""
 
     lane: str
     label: str
@@ -117,6 +125,7 @@ def draw(path: Path, title: str, note: str, rows: Sequence[Row]) -> None:
         blocks = [_block(ruler, row) for row in rows]
     height = 1.0 + sum(block.height for block in blocks)
     with style.figure(path, width=_WIDTH, height=height, dpi=_DPI) as page:
+        page.set_layout_engine("none")  # everything has its place already
         top = height - 0.42
         page.text(_MARGIN / _WIDTH, top / height, title, fontsize=14, fontweight="bold", color=style.DARK)
         page.text(_MARGIN / _WIDTH, (top - 0.26) / height, note, fontsize=_SIZE, color=style.MUTED)
@@ -162,7 +171,9 @@ def _stack(ruler: _Ruler, row: Row) -> tuple[list[tuple[Bar, int, bool]], list[t
     first = 0
     for lane in dict.fromkeys(bar.lane for bar in row.bars):
         ends: list[float] = []
-        for bar in sorted((bar for bar in row.bars if bar.lane == lane), key=lambda bar: bar.start_s):
+        mine = [bar for bar in row.bars if bar.lane == lane]
+        placed += [(bar, first, True) for bar in mine if not bar.label]
+        for bar in sorted((bar for bar in mine if bar.label), key=lambda bar: bar.start_s):
             needs = ruler.width(bar.label, _SMALL) + 0.08
             start, end = bar.start_s * scale, bar.end_s * scale
             inside = needs <= end - start
@@ -172,7 +183,7 @@ def _stack(ruler: _Ruler, row: Row) -> tuple[list[tuple[Bar, int, bool]], list[t
             ends[line:] = [right + 0.04, *ends[line + 1 :]]
             placed.append((bar, first + line, inside))
         lanes.append((lane, first))
-        first += len(ends)
+        first += max(1, len(ends))
     return placed, lanes, first
 
 
@@ -249,7 +260,8 @@ class _Sheet:
             axes.axvline(time, color="#c9c9c9", linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
         for bar, line, inside in block.bars:
             colour = COLOURS.get(bar.kind, style.MUTED)
-            axes.barh(line + 0.5, bar.end_s - bar.start_s, 0.76, bar.start_s, color=colour, zorder=2, linewidth=0)
+            look = {"zorder": 2} if bar.label else {"zorder": 1.5, "alpha": 0.22}
+            axes.barh(line + 0.5, bar.end_s - bar.start_s, 0.76, bar.start_s, color=colour, linewidth=0, **look)
             beyond = bar.end_s / scale + self._ruler.width(bar.label, _SMALL) + 0.08 > width
             x, side = (bar.start_s - 0.04 * scale, "right") if beyond else (bar.end_s + 0.04 * scale, "left")
             x, side, ink = (bar.start_s + 0.04 * scale, "left", "white") if inside else (x, side, style.DARK)
