@@ -16,7 +16,7 @@ import numpy as np
 from lib.data.world.plan import Plan, Stage, State
 
 BURDENS_M = {"plank": 0.18, "box": 0.36}  # height
-_HELD_M = {"plank": (0.0, 1.42), "box": (0.43, 0.98)}  # ahead of the person, above the ground
+HELD_M = {"plank": (0.0, 1.42), "box": (0.43, 0.98)}  # ahead of the bearer, above the ground
 _LIFT_S = 0.4
 _STOP_S = 0.7  # the shortest halt in which something is picked up or set down
 _NEW_SHARE = 0.4  # of those who halt with empty hands
@@ -75,8 +75,9 @@ def _heights(stage: Stage, path: list[State], halt: tuple[int, int] | None, how:
 
 def _carry(states: list[list[State]], places: list[Place], heights: np.ndarray, burden: tuple[str, int, int]) -> None:
     load, track, look = burden
-    ahead, high = _HELD_M[load]
+    ahead, high = HELD_M[load]
     first = {frame: index for index, (frame, _) in enumerate(places)}
+    slope = np.gradient(heights) if len(heights) > 1 else np.zeros(len(heights))
     moves = np.flatnonzero((heights > 0) & (heights < 1))
     rests = states[places[int(moves[0])][0]][places[int(moves[0])][1]] if len(moves) else None  # bearer where it is moved
     for frame, present in enumerate(states):
@@ -91,7 +92,12 @@ def _carry(states: list[list[State]], places: list[Place], heights: np.ndarray, 
         if bearer is None or (index is None and height > 0):  # carried out of the picture
             continue
         x, y = bearer.x + bearer.facing * ahead * bearer.unit, bearer.y - height * high * bearer.unit
+        lifted = 0.0 if index is None else float(slope[index])  # share of the height per frame; below 0 going down
         held_by = bearer.track if height > 0 else 0
         attributes: dict[str, str | int | bool] = {"load": load, "held_by": held_by}
         facing = bearer.facing
-        present.append(State("load", track, x, y, bearer.depth, bearer.unit, facing, look, {"slung": 0.0}, attributes))
+        present.append(
+            State(
+                "load", track, x, y, bearer.depth, bearer.unit, facing, look, {"slung": 0.0, "lifted": lifted}, attributes
+            )
+        )

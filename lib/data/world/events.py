@@ -9,14 +9,16 @@ Times are s from the first frame; an event that lasts from frame a to frame b sp
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from lib.config.world import WorldSource
 from lib.data.world.looks import BODIES, HELMETS, LOADS, VESTS, word
 from lib.data.world.motion import HOOK_M, VEHICLES_M
+from lib.data.world.paths import Path, paths_of, runs
 from lib.data.world.plan import CLASSES, Plan, State
+from lib.data.world.tones import TONES, UNSEEN
 
 PERSON, HOOK, VEHICLE, LOAD = CLASSES
 
@@ -57,7 +59,7 @@ _MOVES_M_S = 0.15  # m/s, slower is still
 
 @dataclass(frozen=True)
 class Event:
-    """One happening. kind: of KINDS, or a sound that is only heard (sounds.py). actors: tracks, the one that does it first.
+    """One happening. kind: of KINDS, or of tones.UNSEEN for a sound that is only heard. actors: tracks, who does it first.
 
     seen: can it be seen at all. heard: does its tone sound.
     """
@@ -109,9 +111,13 @@ def events_of(states: list[list[State]], seen: Sequence[Collection[int]], option
 
     states: what `simulate` gave, T lists; seen: the tracks in the truth of each frame.
     """
-    tracks = _tracks(states, seen, options)
+    tracks = paths_of(states, seen, options)
     found = [event for track in tracks.values() for event in _DOES[track.kind](track, tracks)]
-    return sorted(found, key=lambda event: (event.start_s, event.end_s, event.kind, event.actors))
+    return sorted(found, key=_order)
+
+
+def _order(event: Event) -> tuple[float, float, str, tuple[int, ...]]:
+    return event.start_s, event.end_s, event.kind, event.actors
 
 
 def things_of(states: list[list[State]], seen: Sequence[Collection[int]], fps: float) -> dict[int, Thing]:
@@ -139,140 +145,70 @@ def _words(state: State) -> tuple[str, str, str]:
     return "hook", "", ""
 
 
-@dataclass(frozen=True)
-class _Track:
-    """One thing over the whole video. there, seen: (T,) bool; x, y, depth, unit: (T,) float, NaN where it is not there."""
-
-    kind: str
-    track: int
-    fps: float
-    size: tuple[int, int]
-    states: dict[int, State]
-    there: np.ndarray
-    seen: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    depth: np.ndarray
-    unit: np.ndarray
-
-    @property
-    def frames(self) -> int:
-        return len(self.there)
-
-    def says(self, key: str, *values: str | int) -> np.ndarray:
-        """(T,) bool: is the attribute one of the values?"""
-        found = np.zeros(self.frames, bool)
-        for frame, state in self.states.items():
-            found[frame] = state.attributes[key] in values
-        return found
-
-    def rising(self) -> np.ndarray:
-        """(T,) float: upward speed in m/s towards the next frame (from the one before at the end); 0 where unknown."""
-        step = -np.diff(self.y) / self.unit[:-1] * self.fps
-        speed = np.append(step, step[-1:] if len(step) else 0.0)
-        last = np.isnan(speed) & self.there
-        speed[1:][last[1:]] = speed[:-1][last[1:]]
-        return np.nan_to_num(speed)
-
-    def events(self, kind: str, holds: np.ndarray, *others: _Track, shortest_s: float = _SHORTEST_S) -> Iterator[Event]:
-        """The runs of frames in which `holds` and this and the others are seen, as events."""
-        together = np.logical_and.reduce([self.seen, *(other.seen for other in others)])
-        actors = (self.track, *(other.track for other in others))
-        for start, end in _runs(holds, together, round(_GAP_S * self.fps), max(1, round(shortest_s * self.fps))):
-            yield Event(kind, start / self.fps, end / self.fps, actors)
+def _events(track: Path, kind: str, holds: np.ndarray, *others: Path) -> Iterator[Event]:
+    """The runs of frames in which `holds` and this and the others are seen, as events."""
+    together = np.logical_and.reduce([track.seen, *(other.seen for other in others)])
+    actors = (track.track, *(other.track for other in others))
+    for start, end in runs(holds, together, round(_GAP_S * track.fps), max(1, round(_SHORTEST_S * track.fps))):
+        yield Event(kind, start / track.fps, end / track.fps, actors)
 
 
-def _tracks(states: list[list[State]], seen: Sequence[Collection[int]], options: WorldSource) -> dict[int, _Track]:
-    frames = len(states)
-    by_track: dict[int, dict[int, State]] = {}
-    for frame, present in enumerate(states):
-        for state in present:
-            by_track.setdefault(state.track, {})[frame] = state
-    tracks = {}
-    for number, found in sorted(by_track.items()):
-        there = np.zeros(frames, bool)
-        there[list(found)] = True
-        lines = {key: np.full(frames, np.nan) for key in ("x", "y", "depth", "unit")}
-        for frame, state in found.items():
-            for key, line in lines.items():
-                line[frame] = getattr(state, key)
-        visible = np.array([number in one for one in seen], bool)
-        kind = next(iter(found.values())).kind
-        tracks[number] = _Track(kind, number, options.fps, options.size, found, there, visible, **lines)
-    return tracks
-
-
-def _runs(holds: np.ndarray, seen: np.ndarray, gap: int, least: int) -> Iterator[tuple[int, int]]:
-    """(start, end), end exclusive, of runs where `holds`, beginning and ending seen, unseen for at most `gap` frames in a
-    row, at least `least` frames long."""
-    start = last = None
-    for frame in range(len(holds) + 1):
-        here = frame < len(holds) and holds[frame]
-        if start is not None and last is not None and (not here or frame - last > gap + 1):
-            if last + 1 - start >= least:
-                yield start, last + 1
-            start = last = None
-        if here and seen[frame]:
-            start = frame if start is None else start
-            last = frame
-
-
-def _comings(track: _Track, inside: np.ndarray) -> Iterator[Event]:
+def _comings(track: Path, inside: np.ndarray) -> Iterator[Event]:
     """It comes into the picture and goes out of it. inside: (T,) bool, wholly within the picture's edges."""
-    yield from track.events("seen", track.there)
+    yield from _events(track, "seen", track.there)
     shown, whole = np.flatnonzero(track.seen), np.flatnonzero(track.seen & inside)
     if not len(whole):
         return
     first, last, frames = int(shown[0]), int(shown[-1]), np.arange(track.frames)
     if first > 0 and not inside[first]:
-        yield from track.events("enters", track.there & (frames <= whole[0]))
+        yield from _events(track, "enters", track.there & (frames <= whole[0]))
     if last < track.frames - 1 and not inside[last]:
-        yield from track.events("leaves", track.there & (frames >= whole[-1]))
+        yield from _events(track, "leaves", track.there & (frames >= whole[-1]))
 
 
-def _hook(track: _Track, tracks: dict[int, _Track]) -> Iterator[Event]:
+def _hook(track: Path, tracks: dict[int, Path]) -> Iterator[Event]:
     speed = track.rising()
     up, down = speed > _MOVES_M_S, speed < -_MOVES_M_S
     yield from _comings(track, track.y - HOOK_M * track.unit >= 0)
     empty = track.says("load", 0) & track.there
-    yield from track.events("rises", up & empty)
-    yield from track.events("descends", down & empty)
+    yield from _events(track, "rises", up & empty)
+    yield from _events(track, "descends", down & empty)
     for load in tracks.values():
         if load.kind == LOAD and load.says("held_by", track.track).any():
             held = track.says("load", load.track)
-            yield from track.events("carries", held, load)
-            yield from track.events("lifts", held & up, load)
-            yield from track.events("lowers", held & down, load)
+            yield from _events(track, "carries", held, load)
+            yield from _events(track, "lifts", held & up, load)
+            yield from _events(track, "lowers", held & down, load)
             near = np.abs(track.x - load.x) < 1.0 * track.unit
-            yield from track.events("waits", track.there & ~up & ~down & near, load)
+            yield from _events(track, "waits", track.there & ~up & ~down & near, load)
 
 
-def _person(track: _Track, tracks: dict[int, _Track]) -> Iterator[Event]:
+def _person(track: Path, tracks: dict[int, Path]) -> Iterator[Event]:
     half = 0.3 * track.unit
     yield from _comings(track, (track.x >= half) & (track.x <= track.size[0] - half))
     doings = {"walks": "walking", "stands": "standing", "works": "working", "looks": "looking", "signals": "signalling"}
     for kind, activity in doings.items():
-        yield from track.events(kind, track.says("activity", activity))
+        yield from _events(track, kind, track.says("activity", activity))
     for other in tracks.values():
         near = track.there & other.there & (np.abs(track.x - other.x) < _reach(other) * other.unit)
         if other.kind == VEHICLE:
-            yield from track.events("passes", near & (track.depth > other.depth), other)
+            yield from _events(track, "passes", near & (track.depth > other.depth), other)
         elif other.kind == LOAD and other.says("held_by", track.track).any():
             held = other.says("held_by", track.track)
             speed = other.rising()
             halting = ~track.says("activity", "walking")
-            yield from track.events("holds", held, other)
-            yield from track.events("picks up", halting & (held | _before(held)) & (speed > _MOVES_M_S), other)
-            yield from track.events("puts down", halting & held & (speed < -_MOVES_M_S), other)
+            yield from _events(track, "holds", held, other)
+            yield from _events(track, "picks up", halting & (held | _before(held)) & (speed > _MOVES_M_S), other)
+            yield from _events(track, "puts down", halting & held & (speed < -_MOVES_M_S), other)
         elif other.kind == LOAD:
             aloft = other.there & ~other.says("held_by", 0) & (other.depth - other.y > 1.9 * other.unit)
             hung = aloft & _held_by_hook(other, tracks)
-            yield from track.events(
-                "walks under", near & hung & (np.abs(track.depth - other.depth) < 1.0 * other.unit), other
+            yield from _events(
+                track, "walks under", near & hung & (np.abs(track.depth - other.depth) < 1.0 * other.unit), other
             )
 
 
-def _reach(track: _Track) -> float:
+def _reach(track: Path) -> float:
     """Half its width in m."""
     state = next(iter(track.states.values()))
     return VEHICLES_M[str(state.attributes["model"])] / 2 if track.kind == VEHICLE else 0.8
@@ -283,23 +219,23 @@ def _before(holds: np.ndarray) -> np.ndarray:
     return np.append(holds[1:], False)
 
 
-def _held_by_hook(load: _Track, tracks: dict[int, _Track]) -> np.ndarray:
+def _held_by_hook(load: Path, tracks: dict[int, Path]) -> np.ndarray:
     hooks = [track.track for track in tracks.values() if track.kind == HOOK]
     return load.says("held_by", *hooks) if hooks else np.zeros(load.frames, bool)
 
 
-def _vehicle(track: _Track, tracks: dict[int, _Track]) -> Iterator[Event]:
+def _vehicle(track: Path, tracks: dict[int, Path]) -> Iterator[Event]:
     half = _reach(track) * track.unit
     yield from _comings(track, (track.x >= half) & (track.x <= track.size[0] - half))
     for kind, activity in {"drives": "driving", "parks": "parked", "digs": "digging"}.items():
-        yield from track.events(kind, track.says("activity", activity))
+        yield from _events(track, kind, track.says("activity", activity))
 
 
-def _load(track: _Track, tracks: dict[int, _Track]) -> Iterator[Event]:
-    yield from track.events("seen", track.there)
+def _load(track: Path, tracks: dict[int, Path]) -> Iterator[Event]:
+    yield from _events(track, "seen", track.there)
 
 
-_DOES: dict[str, Callable[[_Track, dict[int, _Track]], Iterator[Event]]] = {
+_DOES: dict[str, Callable[[Path, dict[int, Path]], Iterator[Event]]] = {
     PERSON: _person,
     HOOK: _hook,
     VEHICLE: _vehicle,
@@ -307,7 +243,33 @@ _DOES: dict[str, Callable[[_Track, dict[int, _Track]], Iterator[Event]]] = {
 }
 
 
+def _heard(rng: np.random.Generator, events: list[Event], things: dict[int, Thing], share: float) -> list[Event]:
+    """The events, some of those that have a tone marked as heard."""
+    chances = rng.random(len(events))
+    return [
+        replace(event, heard=(event.kind, things[event.actors[0]].kind) in TONES and chance < share)
+        for event, chance in zip(events, chances, strict=True)
+    ]
+
+
+def _unseen(rng: np.random.Generator, options: WorldSource, duration_s: float) -> list[Event]:
+    """Sounds that nothing in the picture goes with, each kind at most once a video; a tenth of a second to half of it."""
+    mean = options.sound.unseen
+    count = min(len(UNSEEN), int(mean) + int(rng.random() < mean % 1))
+    kinds = [UNSEEN[int(number)] for number in rng.permutation(len(UNSEEN))]
+    found = []
+    for kind in kinds[:count]:
+        length = min(duration_s / 2, float(np.exp(rng.uniform(np.log(0.25), np.log(duration_s / 2 + 0.25)))))
+        start = float(rng.uniform(0.0, duration_s - length))
+        found.append(Event(kind, round(start, 3), round(start + length, 3), seen=False, heard=True))
+    return found
+
+
 def episode_of(plan: Plan, options: WorldSource, states: list[list[State]], seen: Sequence[Collection[int]]) -> Episode:
     """Everything that happens in one video. seen: T collections of the tracks in each frame's truth."""
     shown = [frozenset(one) for one in seen]
-    return Episode(plan, options, states, shown, things_of(states, shown, options.fps), events_of(states, shown, options))
+    things = things_of(states, shown, options.fps)
+    rng = np.random.default_rng([plan.seed, 4])
+    unseen = _unseen(rng, options, plan.frames / options.fps)
+    events = _heard(rng, events_of(states, shown, options), things, options.sound.heard) + unseen
+    return Episode(plan, options, states, shown, things, sorted(events, key=_order))

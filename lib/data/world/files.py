@@ -22,7 +22,9 @@ import numpy as np
 from pycocotools import mask as rle
 
 from lib.config.world import WorldSource
+from lib.data.world import sounds
 from lib.data.world.draw import Painter
+from lib.data.world.events import episode_of
 from lib.data.world.motion import simulate
 from lib.data.world.plan import CLASSES, Plan, plan_videos
 from lib.files import atomic, write_json
@@ -66,14 +68,24 @@ def draw_video(plan: Plan, options: WorldSource, folder: Path) -> Annotations:
     cv2.setNumThreads(1)  # the workers share the cores
     painter, found = Painter(plan, options), Annotations()
 
+    frames = simulate(plan, options)
+
     def pictures() -> Iterator[np.ndarray]:
-        for index, states in enumerate(simulate(plan, options)):
+        for index, states in enumerate(frames):
             picture, seen = painter.frame(index, states)
             found.append([_annotation(one.state.kind, one.state.track, one.mask, one.box) for one in seen])
             yield picture
 
-    write_video(folder / "videos" / f"{plan.name}.mp4", pictures(), options)
+    def sound() -> np.ndarray:
+        return sounds.waveform(episode_of(plan, options, frames, _seen(found)))
+
+    write_video(folder / "videos" / f"{plan.name}.mp4", pictures(), sound, options)
     return found
+
+
+def _seen(found: Annotations) -> list[list[int]]:
+    """The tracks in the truth of each frame."""
+    return [[one["track_id"] for one in frame] for frame in found]
 
 
 def _annotation(kind: str, track: int, mask: np.ndarray, box: tuple[int, int, int, int]) -> dict[str, Any]:
@@ -88,9 +100,12 @@ def _annotation(kind: str, track: int, mask: np.ndarray, box: tuple[int, int, in
     }
 
 
-def write_video(path: Path, pictures: Iterable[np.ndarray], options: WorldSource) -> None:
-    """Encode pictures (uint8 RGB, (H, W, 3)) as H.264 in an mp4, one thread, so that the bytes depend on the pictures
-    only."""
+def write_video(path: Path, pictures: Iterable[np.ndarray], sound: Callable[[], np.ndarray], options: WorldSource) -> None:
+    """Encode pictures (uint8 RGB, (H, W, 3)) as H.264 and sound as AAC in an mp4, one thread, so that the bytes depend on
+    pictures and sound only.
+
+    sound: called after the last picture, because what is heard may depend on what is to be seen.
+    """
     rate = Fraction(options.fps).limit_denominator(1001)
     with atomic(path) as temporary, av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate)
@@ -99,10 +114,11 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], options: WorldSource
         stream.codec_context.thread_count = 1
         # cpu-independent: else the look-ahead rounds by how its memory happens to lie, and bytes differ between runs
         stream.options = {"crf": str(options.crf), "preset": "veryfast", "x264-params": "cpu-independent=1"}
+        track = sounds.add_track(container)
         for picture in pictures:
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
-        for packet in stream.encode():
+        for packet in (*stream.encode(), *sounds.encode(track, sound())):
             container.mux(packet)
 
 
