@@ -63,7 +63,7 @@ _COVERED = {
 }
 """Kind -> kinds of the same actor that make it needless to tell where they overlap."""
 
-_LATER, _TOGETHER = ("Then", "After that", "Later"), ("Meanwhile", "At the same time")
+_LATER, _TOGETHER = ("Then", "After that", "Later"), ("Meanwhile", "At the same time", "In the meantime")
 _EMPTY = ("Nothing moves on the building site.", "The building site lies still.", "No one is at work on the site.")
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
@@ -204,15 +204,16 @@ def _article(words: str) -> str:
 
 
 def _caption(rng: np.random.Generator, episode: Episode, start_s: float, end_s: float) -> str:
-    sentences, until = [_head(rng, episode, start_s, end_s)], None
+    sentences, until, joined = [_head(rng, episode, start_s, end_s)], None, ""
     for thing in _moving(episode, start_s, end_s):
         deeds = [_phrase(rng, episode, thing, told) for told in _told(episode, thing, start_s, end_s)]
         deeds = list(dict.fromkeys(deeds)) or ["is to be seen"]
         who = indefinite(thing)
         text = f"{who} {_list(deeds)}"
         if until is not None:
-            later = thing.start_s >= until - 1e-9
-            text = f"{rng.choice(_LATER if later else _TOGETHER)}, {text}"
+            words = _LATER if thing.start_s >= until - 1e-9 else _TOGETHER
+            joined = str(rng.choice([word for word in words if word != joined]))
+            text = f"{joined}, {text}"
         sentences.append(f"{text[0].upper()}{text[1:]}.")
         until = thing.end_s
     lying = [indefinite(thing) for thing in _lying(episode, start_s, end_s)]
