@@ -174,6 +174,7 @@ def _bucket(brush: Brush, paint: Colour) -> None:
 
 def _plank(brush: Brush, wood: Colour) -> None:
     brush.poly([(-1.25, 0.0), (1.25, 0.08), (1.25, 0.18), (-1.25, 0.1)], wood)
+    brush.limb([(-1.25, 0.015), (1.25, 0.095)], 0.03, dark(wood, 0.55))
 
 
 def _box(brush: Brush, card: Colour) -> None:
