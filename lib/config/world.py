@@ -21,12 +21,12 @@ class Evidence(Section):
     """What carries the evidence for queries and questions: weights of the channels, of which only their ratio counts. An
     answer needs its channel; the others do not tell it."""
 
-    frame: float = Field(0.35, ge=0, le=1, description="One picture within the answer shows it (somebody signals).")
+    frame: float = Field(0.3, ge=0, le=1, description="One picture within the answer shows it (somebody signals).")
     motion: float = Field(
         0.3, ge=0, le=1, description="Only several pictures in order show it (a load is lifted, not lowered)."
     )
     objects: float = Field(
-        0.2, ge=0, le=1, description="Several things do it; only who is who (kind and colours) tells which one."
+        0.25, ge=0, le=1, description="Several things do it; only who is who (kind and colours) tells which one."
     )
     audio: float = Field(0.15, ge=0, le=1, description="Nothing in the picture shows it; only the sound does.")
 
@@ -57,10 +57,10 @@ class Sound(Section):
         110.0, ge=60, le=150, description="Hz from tone to tone; the smaller, the harder the kinds are told apart."
     )
     heard: Share = Field(
-        0.4, description="Share of visible actions that sound too; only silent ones are asked about, but for captions."
+        0.3, description="Share of visible actions that sound too; only silent ones are asked about, but for captions."
     )
     unseen: float = Field(
-        1.5,
+        2.0,
         ge=0,
         le=4,
         description="Mean number of sounds per video that nothing in the picture goes with.",
@@ -104,7 +104,7 @@ class WorldSource(Section):
     )
     evidence: Evidence = Field(default_factory=Evidence, description="What carries the evidence for queries and questions.")
     sound: Sound = Field(default_factory=Sound, description="The sound track.")
-    queries: int = Field(5, ge=0, le=50, description="Most queries per video (when does …?); fewer where less happens.")
+    queries: int = Field(8, ge=0, le=50, description="Most queries per video (when does …?); fewer where less happens.")
     questions: int = Field(
         6, ge=0, le=50, description="Most questions per video, of different kinds; fewer where less can be asked."
     )

@@ -36,13 +36,20 @@ def add_burdens(plan: Plan, stage: Stage, states: list[list[State]]) -> None:
     track = max((state.track for present in states for state in present), default=0)
     for places in persons.values():
         path = [states[frame][position] for frame, position in places]
-        load, how, look = str(path[0].attributes["carrying"]), rng.random(2), int(rng.integers(1 << 30))
+        (takes, how), look = rng.random(2), int(rng.integers(1 << 30))
         halt = _halt(path, round(_STOP_S * stage.fps))
-        if not load and (halt is None or how[0] > _NEW_SHARE or path[halt[0]].attributes["activity"] == "signalling"):
+        load = str(path[0].attributes["carrying"])
+        if load:
+            moved = how < 0.7
+        elif halt is None or takes > _NEW_SHARE or path[halt[0]].attributes["activity"] == "signalling":
             continue
-        load = load or str(rng.choice(list(BURDENS_M)))
+        else:
+            load, moved = str(rng.choice(list(BURDENS_M))), True
         track += 1
-        heights = _heights(stage, path, halt, float(how[1]), bool(path[0].attributes["carrying"]))
+        heights = np.ones(len(path))
+        if halt is not None and moved:
+            up = _lift(len(path), halt, max(1, round(_LIFT_S * stage.fps)))
+            heights = up if how < 0.4 else 1.0 - up
         _carry(states, places, heights, (load, track, look))
 
 
@@ -60,44 +67,40 @@ def _halt(path: list[State], least: int) -> tuple[int, int] | None:
     return None
 
 
-def _heights(stage: Stage, path: list[State], halt: tuple[int, int] | None, how: float, whole: bool) -> np.ndarray:
-    """How high the burden is per position of the path: 0 on the ground (not held), 1 as it is carried."""
-    held = np.ones(len(path))
-    if halt is None or (whole and how > 0.7):
-        return held
+def _lift(length: int, halt: tuple[int, int], frames: int) -> np.ndarray:
+    """(length,) float: 0 on the ground, 1 as it is carried, rising over `frames` in the middle of the halt."""
     start, end = halt
-    lift = min(max(1, round(_LIFT_S * stage.fps)), (end - start) // 2)
-    positions = np.arange(len(path))
-    middle = start + (end - start - lift) // 2
-    up = np.clip((positions - middle) / lift, 0.0, 1.0)
-    return up if how < 0.4 else 1.0 - up
+    frames = max(1, min(frames, (end - start) // 2))
+    begin = start + (end - start - frames) // 2
+    return np.clip((np.arange(length) - begin) / frames, 0.0, 1.0)
 
 
 def _carry(states: list[list[State]], places: list[Place], heights: np.ndarray, burden: tuple[str, int, int]) -> None:
+    """The burden in every frame; heights: per place of its bearer, 0 on the ground (not held), 1 as it is carried."""
+    load = burden[0]
+    moves = np.flatnonzero(np.diff(heights))
+    rests = states[places[moves[0]][0]][places[moves[0]][1]] if len(moves) else None  # who stands where it lies
+    slope = np.gradient(heights) if len(heights) > 1 else np.zeros(1)
+    at = {frame: (position, float(heights[index]), float(slope[index])) for index, (frame, position) in enumerate(places)}
+    for frame, present in enumerate(states):
+        if frame in at:
+            position, height, lifted = at[frame]
+            bearer = present[position] = _bearing(present[position], load, height)
+            present.append(_burden(bearer if height > 0 or rests is None else rests, height, lifted, burden))
+        elif rests is not None and heights[0 if frame < places[0][0] else -1] == 0:
+            present.append(_burden(rests, 0.0, 0.0, burden))
+
+
+def _bearing(person: State, load: str, height: float) -> State:
+    pose = {**person.pose, "reach": height}
+    return replace(person, pose=pose, attributes={**person.attributes, "carrying": load if height > 0 else ""})
+
+
+def _burden(bearer: State, height: float, lifted: float, burden: tuple[str, int, int]) -> State:
+    """The burden of a person, or at the feet of where one stood; lifted: change of its height, below 0 going down."""
     load, track, look = burden
     ahead, high = HELD_M[load]
-    first = {frame: index for index, (frame, _) in enumerate(places)}
-    slope = np.gradient(heights) if len(heights) > 1 else np.zeros(len(heights))
-    moves = np.flatnonzero((heights > 0) & (heights < 1))
-    rests = states[places[int(moves[0])][0]][places[int(moves[0])][1]] if len(moves) else None  # bearer where it is moved
-    for frame, present in enumerate(states):
-        index = first.get(frame)
-        height = float(heights[0 if frame < places[0][0] else -1]) if index is None else float(heights[index])
-        if index is not None:
-            place = places[index][1]
-            present[place] = replace(
-                present[place], attributes={**present[place].attributes, "carrying": load if height > 0 else ""}
-            )
-        bearer = present[places[index][1]] if index is not None and height > 0 else rests
-        if bearer is None or (index is None and height > 0):  # carried out of the picture
-            continue
-        x, y = bearer.x + bearer.facing * ahead * bearer.unit, bearer.y - height * high * bearer.unit
-        lifted = 0.0 if index is None else float(slope[index])  # share of the height per frame; below 0 going down
-        held_by = bearer.track if height > 0 else 0
-        attributes: dict[str, str | int | bool] = {"load": load, "held_by": held_by}
-        facing = bearer.facing
-        present.append(
-            State(
-                "load", track, x, y, bearer.depth, bearer.unit, facing, look, {"slung": 0.0, "lifted": lifted}, attributes
-            )
-        )
+    x, y = bearer.x + bearer.facing * ahead * bearer.unit, bearer.y - height * high * bearer.unit
+    attributes: dict[str, str | int | bool] = {"load": load, "held_by": bearer.track if height > 0 else 0}
+    pose = {"slung": 0.0, "lifted": lifted}
+    return State("load", track, x, y, bearer.depth, bearer.unit, bearer.facing, look, pose, attributes)

@@ -78,13 +78,13 @@ class Told:
 
 
 def captions_of(episodes: list[Episode]) -> list[dict[str, Any]]:
-    """Rows video, caption, text, start_s, end_s: one for the whole video, then one per stretch that shows something."""
+    """Rows video, caption, text: one for the whole video, then with start_s, end_s one per stretch that shows something."""
     rows = []
     for episode in episodes:
         rng = np.random.default_rng([episode.plan.seed, 7])
         for number, (start_s, end_s) in enumerate(_stretches(episode)):
             text = _caption(rng, episode, start_s, end_s)
-            span = {"start_s": round(start_s, 3), "end_s": round(end_s, 3)}
+            span = {"start_s": round(start_s, 3), "end_s": round(end_s, 3)} if number else {}
             rows.append({"video": episode.plan.name, "caption": f"{episode.plan.name}-c{number}", "text": text, **span})
     return rows
 

@@ -78,10 +78,11 @@ def _arm(brush: Brush, angles: tuple[float, float], sleeve: Colour, hand: Colour
 def _arms(state: State, swing: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """(upper, lower) angle of the near and of the far arm, for what the person does."""
     wave = float(np.sin(2 * np.pi * state.pose["beat"]))
+    reach = state.pose.get("reach", 1.0)  # 1 as it is carried; below, the arms hang down to where the burden is
     if state.attributes["carrying"] == "box":
-        return (0.35, 1.5), (0.45, 1.5)
+        return (0.35 * reach, 0.3 + 1.2 * reach), (0.1 + 0.35 * reach, 0.3 + 1.2 * reach)
     if state.attributes["carrying"] == "plank":
-        return (0.9, 2.6), (-swing, -swing + 0.3)
+        return (0.2 + 0.7 * reach, 0.2 + 2.4 * reach), (-swing, -swing + 0.3)
     poses = {
         "signalling": ((2.5 + 0.3 * wave, 2.9 + 0.35 * wave), (0.2, 0.4)),
         "working": ((0.9 + 0.5 * wave, 1.5 + 0.5 * wave), (0.6, 1.2)),
@@ -174,6 +175,7 @@ def _bucket(brush: Brush, paint: Colour) -> None:
 
 def _plank(brush: Brush, wood: Colour) -> None:
     brush.poly([(-1.25, 0.0), (1.25, 0.08), (1.25, 0.18), (-1.25, 0.1)], wood)
+    brush.limb([(-1.25, 0.015), (1.25, 0.095)], 0.03, dark(wood, 0.55))
 
 
 def _box(brush: Brush, card: Colour) -> None:

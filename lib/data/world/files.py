@@ -1,7 +1,9 @@
-"""The synthetic world as ordinary files: H.264 videos and CocoVID annotations. Not here: what happens and how it looks.
+"""The synthetic world as ordinary files: H.264 videos with AAC sound, CocoVID annotations, and truths in words. Not here:
+what happens and how it looks.
 
     {folder}/videos/site-{split}-000.mp4
-    {folder}/annotations/{split}.json         CocoVID: videos, images (one per frame), annotations, categories
+    {folder}/annotations/{split}.json           CocoVID: videos, images (one per frame), annotations, categories
+    {folder}/annotations/{split}.language.json  queries, relations, captions, answers (lib/data/sources/language.py)
 
 `file_name` of a video is relative to videos/; that of an image, {video}/{frame}.jpg, only names the frame (no such file is
 written). The same settings give the same annotations byte for byte, and on one machine with the same codec the same videos.
@@ -9,6 +11,7 @@ written). The same settings give the same annotations byte for byte, and on one 
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -27,7 +30,8 @@ from lib.data.world.draw import Painter
 from lib.data.world.events import episode_of
 from lib.data.world.motion import simulate
 from lib.data.world.plan import CLASSES, Plan, plan_videos
-from lib.files import atomic, write_json
+from lib.data.world.truths import MAKERS
+from lib.files import atomic, write_json, write_text
 
 _FEW = 4  # videos up to which starting another process costs more than it saves
 
@@ -51,6 +55,16 @@ def generate(
             progress(done, len(plans))
     for split, videos in drawn.items():
         write_json(folder / "annotations" / f"{split}.json", _coco(videos, options))
+        lines = ",\n".join(json.dumps(video, ensure_ascii=False) for video in _language(videos, options))
+        write_text(folder / "annotations" / f"{split}.language.json", f'{{"videos": [\n{lines}\n]}}\n')
+
+
+def annotations_of(options: WorldSource) -> dict[str, dict[str, str]]:
+    """Settings `annotations` and `language` of a CocoSource that reads what `generate` writes."""
+    return {
+        "annotations": {split: f"annotations/{split}.json" for split in options.videos},
+        "language": {split: f"annotations/{split}.language.json" for split in options.videos},
+    }
 
 
 def _draw_all(plans: list[Plan], options: WorldSource, folder: Path, workers: int) -> Iterator[Annotations]:
@@ -120,6 +134,18 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], sound: Callable[[], 
                 container.mux(packet)
         for packet in (*stream.encode(), *sounds.encode(track, sound())):
             container.mux(packet)
+
+
+def _language(videos: list[tuple[Plan, Annotations]], options: WorldSource) -> list[dict[str, Any]]:
+    """The truths in words of one split, an object per video."""
+    episodes = [episode_of(plan, options, simulate(plan, options), _seen(found)) for plan, found in videos]
+    by_name: dict[str, dict[str, Any]] = {plan.name: {"file_name": f"{plan.name}.mp4"} for plan, _ in videos}
+    for kind, make in MAKERS.items():
+        for video in by_name.values():
+            video[kind] = []
+        for row in make(episodes):
+            by_name[row.pop("video")][kind].append(row)
+    return list(by_name.values())
 
 
 def _coco(videos: list[tuple[Plan, Annotations]], options: WorldSource) -> dict[str, Any]:

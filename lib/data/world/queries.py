@@ -1,9 +1,10 @@
 """Temporal queries about a synthetic video: "when does the hook lift the load?" and its one window. Not here: events.
 
-A query is asked only when its words fit one event of the video, and its evidence is one channel (config: evidence): `frame`
-and `motion` queries name classes where one thing does it; `objects` queries need to tell alike things apart; `audio` queries
-ask for sounds that nothing in the picture goes with. Events that are both seen and heard are not asked about. Queries of a
-video are in random order, so that their order says nothing about time.
+A query is asked only when its words fit one event of the video, and its evidence is one channel (config: evidence):
+`frame` and `motion` queries name classes where one thing does it; `objects` queries need to tell alike things apart;
+`audio` queries ask for sounds that nothing in the picture goes with. Events that are both seen and heard are not asked
+about. Queries of a video are in random order, so that their order says nothing about time; and events that the video's
+last frame cuts are left out, so that no window says how long the video is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from lib.data.world.names import levels_that_single_out, name
 
 _SHORTEST_S = 0.2
 _LONGEST = 0.9  # of the video
+_FEWEST = 2  # queries of a video, whatever the shares, where it offers them
+_SLACK = 1.0  # queries by which a channel may exceed its share
 
 TEMPLATES: dict[tuple[str, str], tuple[str, str]] = {
     ("lifts", HOOK): ("hook-lifts", "When does {0} lift {1}?"),
@@ -61,8 +64,8 @@ TEMPLATES: dict[tuple[str, str], tuple[str, str]] = {
 def queries_of(episodes: list[Episode]) -> list[dict[str, Any]]:
     """Rows video, query, text, template, evidence, start_s, end_s, at most `queries` per video.
 
-    Channels are drawn so that their shares follow the evidence setting over the split as far as the videos offer them, and
-    within a channel the template that was asked least.
+    Channels are chosen so that their shares follow the evidence setting from the first video on (a query that would exceed
+    its channel's share is not asked), and within a channel the template that was asked least.
     """
     asked: Counter[str] = Counter()
     rows = []
@@ -72,7 +75,8 @@ def queries_of(episodes: list[Episode]) -> list[dict[str, Any]]:
         offers = [offers[int(place)] for place in rng.permutation(len(offers))]
         chosen = []
         while offers and len(chosen) < episode.options.queries:
-            one = _next(offers, asked, episode.options.evidence.shares())
+            slack = _SLACK if len(chosen) >= _FEWEST else np.inf
+            one = _next(offers, asked, episode.options.evidence.shares(), slack)
             if one is None:
                 break
             offers.remove(one)
@@ -86,8 +90,10 @@ def queries_of(episodes: list[Episode]) -> list[dict[str, Any]]:
 def candidates(episode: Episode) -> Iterator[dict[str, Any]]:
     """All that could be asked about a video: text, template, evidence, start_s, end_s."""
     for event in episode.events:
-        short = event.length_s < _SHORTEST_S - 1e-9
-        if short or event.length_s > _LONGEST * episode.duration_s or (event.seen and event.heard):
+        if not _SHORTEST_S - 1e-9 <= event.length_s <= _LONGEST * episode.duration_s:
+            continue
+        cut = event.end_s > episode.duration_s - 0.5 / episode.options.fps
+        if cut or (event.seen and event.heard):
             continue
         actor = episode.things[event.actors[0]].kind if event.actors else ""
         levels = levels_that_single_out(event, episode.events, episode.things)
@@ -112,11 +118,15 @@ def _evidence(event: Event, levels: tuple[int, ...]) -> str:
     return MOTION if KINDS[event.kind] == MOTION else FRAME
 
 
-def _next(offers: list[dict[str, Any]], asked: Counter[str], shares: dict[str, float]) -> dict[str, Any] | None:
-    """Of the channel that lacks most, the first offer whose template was asked least; None where no share is above 0."""
+def _next(
+    offers: list[dict[str, Any]], asked: Counter[str], shares: dict[str, float], slack: float
+) -> dict[str, Any] | None:
+    """Of the channel that lacks most, the first offer whose template was asked least; None where all channels on offer
+    exceed their shares by `slack` queries."""
     total = sum(asked[channel] for channel in shares) + 1
-    open_channels = {one["evidence"] for one in offers if shares[one["evidence"]] > 0}
+    lack = {channel: shares[channel] * total - asked[channel] for channel in {one["evidence"] for one in offers}}
+    open_channels = [channel for channel in sorted(lack) if shares[channel] > 0 and lack[channel] > -slack]
     if not open_channels:
         return None
-    channel = max(sorted(open_channels), key=lambda key: shares[key] * total - asked[key])
+    channel = max(open_channels, key=lambda key: lack[key])
     return min((one for one in offers if one["evidence"] == channel), key=lambda one: asked[one["template"]])
