@@ -52,7 +52,9 @@ def draw_world(study: Study, dataset: str | None, splits: list[str] | None, vide
     name = dataset or next(iter(worlds), None)
     if name not in worlds:
         asked = f"dataset {name!r} is not a synthetic world" if name else "the study has no synthetic world"
-        raise ConfigError(f"--world: {asked}; its worlds: {', '.join(worlds) or 'none'}. Hint: give --configfile or --dataset.")
+        raise ConfigError(
+            f"--world: {asked}; its worlds: {', '.join(worlds) or 'none'}. Hint: give --configfile or --dataset."
+        )
     source = study.find("datasets", name).source
     for split in splits or ():
         if split not in source.videos:

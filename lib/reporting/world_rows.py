@@ -18,6 +18,7 @@ from lib.data.world.draw import Painter, Seen
 from lib.data.world.events import Episode, Event, Thing, episode_of
 from lib.data.world.motion import simulate
 from lib.data.world.plan import Plan, plan_videos
+from lib.data.world.sounds import RATE, waveform
 from lib.data.world.truths import MAKERS
 from lib.reporting.world_sheet import Bar, Box, Row, draw
 
@@ -74,7 +75,9 @@ def _row(
 ) -> Row:
     fps, queries = episode.options.fps, _spread(words.get("queries", []), _QUERIES)
     bars = [bar for thing in episode.things.values() for bar in _doings(thing, episode)]
-    bars += [Bar("heard only", event.kind, "sound", event.start_s, event.end_s) for event in episode.events if not event.seen]
+    bars += [
+        Bar("heard only", event.kind, "sound", event.start_s, event.end_s) for event in episode.events if not event.seen
+    ]
     bars += [Bar(f"Q{n}", row["text"], "query", row["start_s"], row["end_s"]) for n, row in enumerate(queries, 1)]
     return Row(
         title=f"{episode.plan.name}: {episode.duration_s:.1f} s, {episode.plan.frames} frames",
@@ -84,8 +87,8 @@ def _row(
         duration_s=episode.duration_s,
         bars=bars,
         texts=[(heading, lines) for heading, lines in _texts(words) if lines],
-        sound=np.zeros(0, np.float32),
-        rate=1,
+        sound=waveform(episode),
+        rate=RATE,
     )
 
 

@@ -218,9 +218,7 @@ class _Sheet:
         self._times(below - 0.3)
         self._paragraphs(_MARGIN + _TIMES_W + 0.45, below - 0.3)
 
-    def _frame(
-        self, left: float, bottom: float, size: tuple[float, float], picture: np.ndarray, boxes: list[Box]
-    ) -> None:
+    def _frame(self, left: float, bottom: float, size: tuple[float, float], picture: np.ndarray, boxes: list[Box]) -> None:
         axes = self._axes(left, bottom, *size)
         axes.imshow(picture, interpolation="bicubic", aspect="auto")
         axes.set_axis_off()
@@ -306,9 +304,7 @@ class _Sheet:
             y -= 0.08
 
 
-def _places(
-    box: Box, needs: tuple[float, float], size: tuple[int, int]
-) -> Iterator[tuple[float, float, float, float]]:
+def _places(box: Box, needs: tuple[float, float], size: tuple[int, int]) -> Iterator[tuple[float, float, float, float]]:
     """Spots for a label at its box, the best first: above, below, inside at the top, beside; all inside the picture."""
     wide, high = needs
     for x in (box.x1, box.x2 - wide):

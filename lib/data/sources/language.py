@@ -7,8 +7,9 @@ against boxes and durations (lib/data/language.py), other formats of such truths
                  "captions": [{"caption": "a-c0", "text": "…", "start_s": 1.2, "end_s": 3.4}],
                  "answers": [{"question": "a-a0", "kind": "…", "text": "…?", "answer": "…", "evidence": "…"}]}]}
 
-Every list may be absent, and so may template, evidence, group, kind and the times of a caption (of the whole). `file_name` is that of the annotations' `videos`;
-frames count from 0, subject and object are track ids, times are s from the first frame. Other keys are an error.
+Every list may be absent, and so may template, evidence, group, kind, and the times of a caption (then of the whole).
+`file_name` is that of the annotations' `videos`; frames count from 0, subject and object are track ids, times are s from the
+first frame. Other keys are an error.
 """
 
 from __future__ import annotations

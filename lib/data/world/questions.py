@@ -1,5 +1,5 @@
 """Questions about synthetic videos with short answers, balanced so that the words of a question do not tell its answer.
-Not here: what can be asked about a video (askable.py).
+Not here: what can be asked about a video (askable.py, askable_over_time.py).
 
 Questions are chosen one by one: the evidence channel that lacks most (config: evidence), in it the kind that was asked
 least, in it what balances the answers best. A question that would let an answer outnumber its alternatives is not asked,
@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.data.world.askable import Balance, Question, askable
+from lib.data.world.askable import askable
+from lib.data.world.asking import Balance, Question
 from lib.data.world.events import Episode
 
 _LEAD = {2: 0.5}  # by how much an answer may lead the mean of its alternatives: 0.5 = two answers in turn
@@ -58,7 +59,9 @@ def _next(offers: list[Question], asked: Counter[Any], shares: dict[str, float])
 
 def _ahead(balance: Balance, asked: Counter[Any]) -> float:
     """By how much this answer leads the mean of all answers that the key can have."""
-    return asked[balance.key, balance.value] - sum(asked[balance.key, one] for one in balance.choices) / len(balance.choices)
+    return asked[balance.key, balance.value] - sum(asked[balance.key, one] for one in balance.choices) / len(
+        balance.choices
+    )
 
 
 def _fair(balance: Balance, asked: Counter[Any]) -> bool:
