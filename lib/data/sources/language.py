@@ -7,7 +7,7 @@ against boxes and durations (lib/data/language.py), other formats of such truths
                  "captions": [{"caption": "a-c0", "text": "…"}],
                  "answers": [{"question": "a-a0", "kind": "…", "text": "…?", "answer": "…", "evidence": "…"}]}]}
 
-Every list may be absent, and so may template, evidence, group and kind. `file_name` is that of the annotations' `videos`;
+Every list may be absent, and so may template, evidence, group and kind. `file_name` is that of the annotations' `videos` (of an image, its path from the root);
 frames count from 0, subject and object are track ids, times are s from the first frame. Other keys are an error.
 """
 
