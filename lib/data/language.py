@@ -1,5 +1,5 @@
-"""From what a Source states in words to truth tables: queries, relations, captions, answers, checked against the videos and
-boxes that are used. Not here: reading formats (sources), boxes and frames (truth.py).
+"""Truth tables in words: queries, relations, captions and answers of a Source, checked against videos and boxes. Not here:
+reading formats (sources), boxes and frames (truth.py).
 
 Nothing is left out silently: every row that is clipped or dropped is a note (original, what, value, cause), which ingest
 counts in quality.csv.

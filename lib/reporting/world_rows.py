@@ -93,9 +93,15 @@ def _row(
 
 
 def _texts(words: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, list[str]]]:
-    yield "caption", [row["text"] for row in words.get("captions", [])[:_CAPTIONS]]
+    yield "captions", [_caption(row) for row in words.get("captions", [])[:_CAPTIONS]]
     answers = _spread(words.get("answers", []), _QUESTIONS)
-    yield "questions", [f"{row['text']} \N{RIGHTWARDS ARROW} {row['answer']}" for row in answers]
+    shown = [f"{row['text']} \N{RIGHTWARDS ARROW} {row['answer']} ({row['evidence']})" for row in answers]
+    yield "questions (in brackets what carries the evidence)", shown
+
+
+def _caption(row: dict[str, Any]) -> str:
+    """With its times where it is one of a stretch."""
+    return f"{row['start_s']:.1f} to {row['end_s']:.1f} s: {row['text']}" if "start_s" in row else row["text"]
 
 
 def _spread(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:

@@ -147,7 +147,7 @@ def _block(ruler: _Ruler, row: Row) -> _Block:
     bars, lanes, depth = _stack(ruler, row)
     text_height = sum(_line(_SIZE) * (len(lines) + 1) + 0.08 for _, lines in paragraphs)
     times_height = depth * _LANE + (_SOUND + 0.1 if len(row.sound) else 0.0) + 0.5
-    return _Block(row, paragraphs, bars, lanes, depth, 0.34 + _picture(row)[1] + 0.3 + max(text_height, times_height) + 0.4)
+    return _Block(row, paragraphs, bars, lanes, depth, 0.34 + _picture(row)[1] + 0.3 + max(text_height, times_height) + 0.2)
 
 
 def _picture(row: Row) -> tuple[float, float]:
@@ -277,7 +277,7 @@ class _Sheet:
         axes = self._axes(left, bottom, width, _SOUND)
         window = 2 ** int(np.log2(max(64, row.rate / 25)))
         power, frequencies, times = _spectrogram(row.sound, row.rate, window)
-        floor = power.max() - 60.0
+        floor = power.max() - 38.0  # dB: the noise beneath stays light
         axes.imshow(
             np.clip(power, floor, None),
             origin="lower",

@@ -1,5 +1,5 @@
-"""The language JSON: queries, relations, captions and questions that lie beside the annotations of videos. Not here: checks
-against boxes and durations (lib/data/language.py), other formats of such truths.
+"""The language JSON: queries, relations, captions and questions beside the annotations of videos. Not here: checks against
+boxes and durations (lib/data/language.py), other formats of such truths.
 
     {"videos": [{"file_name": "a.mp4",
                  "queries": [{"query": "a-q0", "text": "…", "start_s": 1.2, "end_s": 3.4, "template": "…", "evidence": ""}],
@@ -8,8 +8,8 @@ against boxes and durations (lib/data/language.py), other formats of such truths
                  "answers": [{"question": "a-a0", "kind": "…", "text": "…?", "answer": "…", "evidence": "…"}]}]}
 
 Every list may be absent, and so may template, evidence, group, kind, and the times of a caption (then of the whole).
-`file_name` is that of the annotations' `videos`; frames count from 0, subject and object are track ids, times are s from the
-first frame. Other keys are an error.
+`file_name` is that of the annotations' `videos` (of an image, its path from the root). Frames count from 0, subject and
+object are track ids, times are s from the first frame. Other keys are an error.
 """
 
 from __future__ import annotations

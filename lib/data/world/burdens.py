@@ -1,5 +1,5 @@
-"""What persons carry in the synthetic world: a plank or a box, picked up, set down or carried all the way. Not here: who
-walks where (motion.py).
+"""What persons carry in the synthetic world: planks and boxes, picked up, set down or carried along. Not here: who walks
+where (motion.py).
 
 A burden is a thing of its own with a track of its own. Who picks it up or sets it down does so while standing; before and
 after, it lies on the ground where the person stands. Random numbers are of their own stream, so that the motion of

@@ -59,7 +59,8 @@ def _tone(frequency: float, samples: int) -> np.ndarray:
 def add_track(container: av.container.OutputContainer) -> av.audio.stream.AudioStream:
     """An AAC track for `encode`, to be added before the first picture is written."""
     stream = container.add_stream("aac", rate=RATE, layout="mono")
-    stream.bit_rate = 64_000
+    stream.bit_rate = 48_000
+    stream.options = {"aac_coder": "fast"}
     return stream
 
 
