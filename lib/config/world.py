@@ -21,7 +21,7 @@ class Evidence(Section):
     """What carries the evidence for queries and questions: weights of the channels, of which only their ratio counts. An
     answer needs its channel; the others do not tell it."""
 
-    frame: float = Field(0.3, ge=0, le=1, description="One picture within the answer shows it (somebody signals).")
+    frame: float = Field(0.25, ge=0, le=1, description="One picture within the answer shows it (somebody signals).")
     motion: float = Field(
         0.3, ge=0, le=1, description="Only several pictures in order show it (a load is lifted, not lowered)."
     )

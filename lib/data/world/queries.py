@@ -3,8 +3,8 @@
 A query is asked only when its words fit one event of the video, and its evidence is one channel (config: evidence):
 `frame` and `motion` queries name classes where one thing does it; `objects` queries need to tell alike things apart;
 `audio` queries ask for sounds that nothing in the picture goes with. Events that are both seen and heard are not asked
-about. Queries of a video are in random order, so that their order says nothing about time; and events that the video's
-last frame cuts are left out, so that no window says how long the video is.
+about. Queries of a video are in random order, so that their order says nothing about time; and most events that the
+video's first or last frame cuts are left out, so that windows lie anywhere and rarely say how long the video is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lib.data.world.names import levels_that_single_out, name
 
 _SHORTEST_S = 0.2
 _LONGEST = 0.9  # of the video
+_CUT_SHARE = 0.12  # of the events that go on beyond the video's first or last frame are asked about
 _FEWEST = 2  # queries of a video, whatever the shares, where it offers them
 _SLACK = 1.0  # queries by which a channel may exceed its share
 
@@ -72,6 +73,8 @@ def queries_of(episodes: list[Episode]) -> list[dict[str, Any]]:
     for episode in episodes:
         rng = np.random.default_rng([episode.plan.seed, 6])
         offers = list(candidates(episode))
+        chances = rng.random(len(offers))
+        offers = [one for one, chance in zip(offers, chances, strict=True) if chance < _CUT_SHARE or _whole(one, episode)]
         offers = [offers[int(place)] for place in rng.permutation(len(offers))]
         chosen = []
         while offers and len(chosen) < episode.options.queries:
@@ -92,8 +95,7 @@ def candidates(episode: Episode) -> Iterator[dict[str, Any]]:
     for event in episode.events:
         if not _SHORTEST_S - 1e-9 <= event.length_s <= _LONGEST * episode.duration_s:
             continue
-        cut = event.end_s > episode.duration_s - 0.5 / episode.options.fps
-        if cut or (event.seen and event.heard):
+        if event.seen and event.heard:
             continue
         actor = episode.things[event.actors[0]].kind if event.actors else ""
         levels = levels_that_single_out(event, episode.events, episode.things)
@@ -108,6 +110,12 @@ def candidates(episode: Episode) -> Iterator[dict[str, Any]]:
             "start_s": round(event.start_s, 3),
             "end_s": round(event.end_s, 3),
         }
+
+
+def _whole(offer: dict[str, Any], episode: Episode) -> bool:
+    """Does it begin after the video's first frame and end before its last?"""
+    frame = 1.0 / episode.options.fps
+    return offer["start_s"] >= frame / 2 and offer["end_s"] <= episode.duration_s - frame / 2
 
 
 def _evidence(event: Event, levels: tuple[int, ...]) -> str:
