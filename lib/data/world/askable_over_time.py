@@ -30,8 +30,8 @@ from lib.data.world.names import levels_that_single_out, name
 _SIDES = ("left", "right")
 _COUNTED = {PERSON: ("workers", 3), VEHICLE: ("vehicles", 2), LOAD: ("loads", 3)}  # plural, most that is asked about
 _PACES = {  # class: slower than, faster than (m/s), the question, its answers
-    PERSON: (1.45, 1.8, "Does the worker walk slowly or briskly?", ("slowly", "briskly")),
-    VEHICLE: (3.0, 4.0, "Does the vehicle drive slowly or fast?", ("slowly", "fast")),
+    PERSON: (1.5, 1.75, "Does the worker walk slowly or briskly?", ("slowly", "briskly")),
+    VEHICLE: (3.2, 3.8, "Does the vehicle drive slowly or fast?", ("slowly", "fast")),
 }
 _TRAVEL = 0.1  # of W: a clear way
 
@@ -64,9 +64,7 @@ def movements(episode: Episode, rng: np.random.Generator) -> Iterator[Question]:
             yield plain("movement", MOTION, text, _SIDES[int(x[-1] > x[0])], _SIDES)
     for kind, (slow, fast, text, answers) in _PACES.items():
         things = all_of(episode, kind)
-        if len(things) != 1 or any(
-            event.heard for event in deeds_of(episode, things[0].track, "enters", "leaves", "drives")
-        ):
+        if len(things) != 1 or any(event.heard for event in deeds_of(episode, things[0].track, "enters", "leaves")):
             continue
         pace = _pace(episode, things[0])
         if pace < slow or pace > fast:
@@ -97,10 +95,10 @@ def orders(episode: Episode, rng: np.random.Generator) -> Iterator[Question]:
     ]
     for first, second in permutations(events, 2):
         sides = [_deed(episode, event) for event in (first, second)]
-        coming = {first.kind, second.kind} & {"enters", "leaves"}  # of one thing the order is clear
-        apart = abs(first.start_s - second.start_s) >= APART_S if coming else _disjoint(first, second)
-        if None in sides or set(first.actors) & set(second.actors) or not apart or (coming and first.kind != second.kind):
-            continue
+        kinds = {first.kind, second.kind}
+        apart = abs(first.start_s - second.start_s) >= APART_S if len(kinds) == 1 else _disjoint(first, second)
+        if None in sides or set(first.actors) & set(second.actors) or not apart or kinds == {"enters", "leaves"}:
+            continue  # unclear in words or in time, of one thing, or clear without looking
         (who, deed, _, told), (other, _, deeds, also) = sides
         answer = "before" if first.start_s < second.start_s else "after"
         earlier, later = (told, also) if answer == "before" else (also, told)

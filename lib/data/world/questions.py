@@ -3,7 +3,8 @@ Not here: what can be asked about a video (askable.py, askable_over_time.py).
 
 Questions are chosen one by one: the evidence channel that lacks most (config: evidence), in it the kind that was asked
 least, in it what balances the answers best. A question that would let an answer outnumber its alternatives is not asked,
-however often the world would offer it. At most one question of a kind per video, in random order.
+however often the world would offer it, and so is one that would take a channel far beyond its share. At most one question
+of a kind per video, in random order.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lib.data.world.events import Episode
 
 _LEAD = {2: 0.5}  # by how much an answer may lead the mean of its alternatives: 0.5 = two answers in turn
 _WIDE_LEAD = 1.0  # where there are more than two answers, some rare
+_SURPLUS = 0.06  # of all questions, that a channel may have beyond its share when others have nothing to ask
 
 
 def answers_of(episodes: list[Episode]) -> list[dict[str, Any]]:
@@ -46,11 +48,15 @@ def answers_of(episodes: list[Episode]) -> list[dict[str, Any]]:
 
 def _next(offers: list[Question], asked: Counter[Any], shares: dict[str, float]) -> Question | None:
     """The question to ask next; None where nothing fair is left."""
-    fair = [one for one in offers if shares[one.evidence] > 0 and all(_fair(balance, asked) for balance in one.balances)]
+    total = sum(asked[channel] for channel in shares) + 1
+    lack = {channel: share * total - asked[channel] for channel, share in shares.items()}
+    open_channels = {channel for channel, share in shares.items() if share > 0 and lack[channel] > -_SURPLUS * total}
+    fair = [
+        one for one in offers if one.evidence in open_channels and all(_fair(balance, asked) for balance in one.balances)
+    ]
     if not fair:
         return None
-    total = sum(asked[channel] for channel in shares) + 1
-    channel = max(sorted({one.evidence for one in fair}), key=lambda key: shares[key] * total - asked[key])
+    channel = max(sorted({one.evidence for one in fair}), key=lambda key: lack[key])
     return min(
         (one for one in fair if one.evidence == channel),
         key=lambda one: (asked[one.kind], sum(_ahead(balance, asked) for balance in one.balances)),
