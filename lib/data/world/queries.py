@@ -59,7 +59,7 @@ TEMPLATES: dict[tuple[str, str], tuple[str, str]] = {
     ("whistle", ""): ("sound-whistle", "When does the whistle sound?"),
     ("bell", ""): ("sound-bell", "When does the bell sound?"),
 }
-"""(kind of event, class of its first actor) -> (template, text with the actors' names). Loads may be plural ("the pipes"), so
+"""(kind of event, class of its first actor) -> (template, text with the actors' names). Loads may be plural ("the pipes"):
 they are no subject of "does" or "is"."""
 
 
