@@ -96,7 +96,7 @@ def test_shares_of_evidence(evidence: dict[str, float]) -> None:
     rows, worlds = asked(evidence=evidence)
     shares = next(iter(worlds.values())).options.evidence.shares()
     counts = Counter(row["evidence"] for row in rows)
-    assert len(rows) > 60
+    assert len(rows) > 45
     for channel in CHANNELS:
         assert counts[channel] / len(rows) == pytest.approx(shares[channel], abs=0.03)
     if not evidence:
@@ -119,15 +119,27 @@ def test_the_first_videos_do_not_depend_on_the_others() -> None:
 
 
 def test_windows_do_not_tell_the_duration() -> None:
-    """No window ends with its video, and the last end of a video predicts its length hardly better than the mean does."""
+    """Few windows end with their video; the last end is its length in a third of the videos at most; long videos hardly
+    have longer answers."""
     rows, worlds = asked()
-    ends: dict[str, float] = defaultdict(float)
-    for row in rows:
-        assert row["end_s"] < worlds[row["video"]].duration_s - 0.05
-        ends[row["video"]] = max(ends[row["video"]], row["end_s"])
-    lengths = np.array([row["end_s"] - row["start_s"] for row in rows])
     durations = np.array([worlds[row["video"]].duration_s for row in rows])
+    ends = np.array([row["end_s"] for row in rows])
+    assert (ends <= durations + 1e-3).all() and (ends > durations - 0.05).mean() < 0.12
+    last: dict[str, float] = defaultdict(float)
+    for row in rows:
+        last[row["video"]] = max(last[row["video"]], row["end_s"])
+    assert np.mean([worlds[video].duration_s - end < 0.05 for video, end in last.items()]) < 0.34
+    lengths = ends - [row["start_s"] for row in rows]
     assert abs(np.corrcoef(lengths, durations)[0, 1]) < 0.3
+
+
+def test_windows_lie_anywhere() -> None:
+    """Middles of the windows over the video's length: no fifth of the video is left out, none holds half of them."""
+    rows, worlds = asked()
+    middles = [(row["start_s"] + row["end_s"]) / 2 / worlds[row["video"]].duration_s for row in rows]
+    shares = np.histogram(middles, 5, (0, 1))[0] / len(rows)
+    assert shares.min() > 0.07 and shares.max() < 0.4
+    assert np.mean(middles) == pytest.approx(0.5, abs=0.06)
 
 
 def test_order_of_queries_does_not_tell_the_time() -> None:

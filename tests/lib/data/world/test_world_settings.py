@@ -170,6 +170,9 @@ def test_difficulty() -> None:
         ({"seconds": (0.1, 4.0)}, "two frames"),
         ({"videos": {}}, "videos"),
         ({"person": 0.4}, "persons"),
+        ({"evidence": dict.fromkeys(("frame", "motion", "objects", "audio"), 0)}, "at least one of frame, motion"),
+        ({"evidence": {"sound": 1}}, "sound"),
+        ({"sound": {"step_hz": 10}}, "60"),
     ],
 )
 def test_impossible_settings_are_refused(change: dict[str, Any], words: str) -> None:
