@@ -184,7 +184,7 @@ def _stack(ruler: _Ruler, row: Row) -> tuple[list[tuple[Bar, int, bool]], list[t
             placed.append((bar, first + line, inside))
         lanes.append((lane, first))
         first += max(1, len(ends))
-    return placed, lanes, first
+    return placed, lanes, max(1, first)
 
 
 class _Sheet:
