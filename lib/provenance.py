@@ -94,9 +94,7 @@ def peak_memory_mb() -> float:
     return round(kib / 1024, 1)
 
 
-def announce_run(
-    study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, Path | None]
-) -> None:
+def announce_run(study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, Path | None]) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
     The code's place, the study, how the run is typed (config: the words behind --config), and folders of the site

@@ -2,10 +2,10 @@
 
 python -m workflow_scripts.describe                                       all variants of the default study
 python -m workflow_scripts.describe --configfile config/studies/X.yaml    of another study
-python -m workflow_scripts.describe --set training.epochs=25,50           with overrides, as snakemake --config set= takes them
+python -m workflow_scripts.describe --set training.epochs=25,50           with overrides, as --config set= takes them
 python -m workflow_scripts.describe --new 'b=a arm=p50' --only 'b*'       with a variant more, and what `only` would make
 python -m workflow_scripts.describe --variant full                        one variant with every resolved setting
-python -m workflow_scripts.describe --resolved                            the whole study with every resolved setting, as YAML
+python -m workflow_scripts.describe --resolved                            the whole study with every setting, as YAML
 python -m workflow_scripts.describe --write-docs                          renew config/README.md and config/schema.json
 """
 

@@ -95,7 +95,7 @@ class Inputs:
         return _model(on, wildcards.variant, wildcards.seed)
 
     def board_cells(self, wildcards: Wildcards) -> list[str]:
-        """All that one board shows: scores, units, model cards and arm counts, and the check that arms differ; or tracks."""
+        """All that one board shows: scores, units, model cards, arm counts, the check of the arms; or metrics of tracks."""
         board = self.study.find("boards", wildcards.board)
         if board.kind == "tracks":
             folder = f"results/metrics/{wildcards.dataset}"
@@ -111,7 +111,8 @@ class Inputs:
             cell = f"results/metrics/{dataset}/{variant}/seed={seed}"
             files += [f"{cell}/tta={tta}.{kind}" for tta in ttas for kind in ("json", "units.parquet")]
             files.append(_model(on, variant, seed))
-            files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json", self._arms_differ(on, arm, seed)] if arm else []
+            if arm:
+                files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json", self._arms_differ(on, arm, seed)]
         return files
 
     def _arms_differ(self, dataset: str, arm: str, seed: int) -> str:

@@ -1,4 +1,5 @@
-"""Dotted overrides: `training.epochs=100 arms.p25.fractions.'crane hook'=0.5`, read like a shell line and laid over settings.
+"""Dotted overrides such as `training.epochs=100 arms.p25.fractions.'crane hook'=0.5`: read like a shell line, laid over
+settings.
 
 Quotes keep spaces, dots, commas and `=` in a part; within [ ] and { } the text is YAML. A comma outside both separates the
 values of a sweep. Not here: what a sweep makes (sweeps.py) and which words came with --config (commandline.py).

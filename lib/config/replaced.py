@@ -23,34 +23,38 @@ from lib.files import DataError, read_json
 from lib.provenance import meta_path
 
 _WORDS = {
-    "videos": ("download", "data set", "data sets"),
-    "weights": ("fetch_weights", "weights file", "weights files"),
-    "detections": ("detect", "chunk of detections", "chunks of detections"),
-    "tracks": ("track", "chunk of tracks", "chunks of tracks"),
-    "shards": ("shard", "shard set", "shard sets"),
-    "subsets": ("subsample", "subset", "subsets"),
-    "train": ("train", "training", "trainings"),
-    "predictions": ("predict", "prediction", "predictions"),
-    "exports": ("", "export", "exports"),
-    "metrics": ("", "score", "scores"),
+    "videos": ("data set", "data sets"),
+    "weights": ("weights file", "weights files"),
+    "detections": ("chunk of detections", "chunks of detections"),
+    "tracks": ("chunk of tracks", "chunks of tracks"),
+    "shards": ("shard set", "shard sets"),
+    "subsets": ("subset", "subsets"),
+    "train": ("training", "trainings"),
+    "predictions": ("prediction", "predictions"),
+    "exports": ("export", "exports"),
+    "metrics": ("score", "scores"),
 }
-"""First folder below results/ → method of Jobs, and what one and several of its results are called."""
+"""First folder below results/, in the order of the stages → what one and several of its results are called."""
 
-_PLACES = {
-    "videos": "{dataset}",
-    "weights": "{weights}",
-    "detections": "{dataset}/{detector}/chunk={chunk}",
-    "tracks": "{dataset}/{detector}/{tracker}/chunk={chunk}",
-    "shards": "{dataset}/{shardset}",
-    "subsets": "{dataset}/{arm}/seed={seed}",
-    "train": "{dataset}/{variant}/seed={seed}",
-    "predictions": "{dataset}/{variant}/seed={seed}/tta={tta}",
+_SHAPES = {
+    "videos": [("{dataset}", "download")],
+    "weights": [("{weights}", "fetch_weights")],
+    "detections": [("{dataset}/{detector}/chunk={chunk}", "detect")],
+    "tracks": [("{dataset}/{detector}/{tracker}/chunk={chunk}", "track")],
+    "shards": [("{dataset}/{shardset}", "shard")],
+    "subsets": [("{dataset}/{arm}/seed={seed}", "subsample")],
+    "train": [("{dataset}/{variant}/seed={seed}", "train")],
+    "predictions": [("{dataset}/{variant}/seed={seed}/tta={tta}", "predict")],
+    "exports": [
+        ("{dataset}/{variant}/seed={seed}/tta={tta}", "export_predictions"),
+        ("{dataset}/{detector}/{tracker}", "export_tracks"),
+    ],
+    "metrics": [
+        ("{dataset}/{variant}/seed={seed}/tta={tta}", "evaluate"),
+        ("{dataset}/{detector}/{tracker}", "evaluate_tracks"),
+    ],
 }
-_SCORED = ("{dataset}/{variant}/seed={seed}/tta={tta}", "{dataset}/{detector}/{tracker}")  # of a variant, of a tracker
-_JOBS = {
-    "exports": ("export_predictions", "export_tracks"),
-    "metrics": ("evaluate", "evaluate_tracks"),
-}
+"""Where the results of a stage lie below its folder → the method of Jobs that says how they are made."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def notice(asked: str, results: Sequence[Result]) -> str:
     if not results:
         return f"set: {asked} replaces no finished result."
     parts = []
-    for stage, (_, one, many) in _WORDS.items():
+    for stage, (one, many) in _WORDS.items():
         names = [result.name for result in results if result.stage == stage]
         if names:
             listed = list(dict.fromkeys(names))
@@ -129,8 +133,7 @@ def _finished(folder: Path) -> Iterable[Result]:
 
 def _result(stage: str, place: str, path: Path) -> Result | None:
     """The result whose meta.json lies there; None where the place or the file is not one of ours."""
-    shapes = zip([_PLACES[stage]], [_WORDS[stage][0]]) if stage in _PLACES else zip(_SCORED, _JOBS[stage])
-    for shape, job in shapes:
+    for shape, job in _SHAPES[stage]:
         match = re.fullmatch(re.sub(r"{(\w+)}", r"(?P<\1>[a-z0-9][a-z0-9_-]*)", shape), place)
         if match:
             try:
@@ -174,7 +177,7 @@ def _identity(file: str) -> str | None:
 
 
 def _inputs_by_study(result: Result, inputs: Inputs) -> list[str]:
-    """The files that the settings choose for a result: an arm, weights, tracks; fixed ones are told by what hangs on them."""
+    """The files that the settings choose for a result: an arm, weights, tracks. Fixed ones are found by identity."""
     chosen: dict[str, tuple[Callable[[Any], str | list[str]], ...]] = {
         "fetch_weights": (inputs.trained_weights,),
         "detect": (inputs.detector_weights,),

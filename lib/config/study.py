@@ -75,8 +75,8 @@ class Study(Section):
         default_factory=dict,
         exclude=True,
         json_schema_extra={"shown": True},
-        description="Dotted place -> values: `training.lr0: [1e-4, 5e-5]` makes a member of every trained row of the boards "
-        "for each value, and several places their product. Members stand for their base on the boards.",
+        description="Dotted place -> values: `training.lr0: [1e-4, 5e-5]` makes a member of every trained row of the "
+        "boards for each value, and several places their product. Members stand for their base on the boards.",
     )
     sweep_limit: int = Field(
         50, ge=1, json_schema_extra={"shown": True}, description="Most entries that the sweeps of one run may make."

@@ -117,7 +117,7 @@ def with_new(settings: Mapping[str, Any], study: Study, new: Sequence[NewVariant
         entry["description"] = _described(one.base, [override.word for override in one.overrides])
         variants[one.name] = entry
         sweeps += [override.below("variants", one.name) for override in one.overrides if override.sweeps]
-        for board, block in result["boards"].items() if study.boards else ():
+        for block in result["boards"].values() if study.boards else ():
             if one.base in (block.get("variants") or ()):
                 block["variants"] = [*block["variants"], one.name]
     return result, sweeps
@@ -231,7 +231,7 @@ def _add(
 ) -> None:
     """Add a dimension to an entry; labels are the last part of the place, or more of it where two are the same."""
     others = found.setdefault(entry, [])
-    clash = next((one for one in others if place and one.place == place or {one.place, place} == {(), ("arm",)}), None)
+    clash = next((one for one in others if (place and one.place == place) or {one.place, place} == {(), ("arm",)}), None)
     if clash:
         raise ConfigError(f"{entry[1]} is swept twice: {_words([clash.override, sweep])}. Hint: keep one of both lists.")
     label = _slug(sweep.path[-1])

@@ -25,8 +25,8 @@ def choose(study: Study, only: str | None) -> Chosen:
     """What of a study is made: all of it, or what the patterns of `only` match among its boards and the rows of these.
 
     only: names or glob patterns, comma-separated; `!pattern` leaves out again, and patterns of that kind alone leave out of
-    everything. A board's name chooses all its rows. A board itself is made when all its rows are chosen: with fewer it would
-    take the place of the whole one. Raises ConfigError for a pattern that matches nothing, with the known names.
+    everything. A board's name chooses all its rows. A board itself is made when all its rows are chosen: with fewer it
+    would take the place of the whole one. Raises ConfigError for a pattern that matches nothing, with the known names.
     """
     every = [(name, row) for name, board in study.score_boards.items() for row in board.variants]
     known = {row for _, row in every} | set(study.boards)

@@ -92,8 +92,8 @@ class TrainingSettings(Section):
     batch: int = Field(16, ge=1, description="Images per iteration; higher is steadier and costs memory.")
     budget: Budget = Field(
         default_factory=lambda: Budget(epochs=100),
-        description="{iterations, evaluations} (the same for all arms) or {epochs}; `epochs: N` in place of `budget` is short "
-        "for {epochs: N}.",
+        description="{iterations, evaluations} (the same for all arms) or {epochs}; `epochs: N` in place of `budget` is "
+        "short for {epochs: N}.",
     )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many evaluations without a better AP on val; null = use the whole budget."

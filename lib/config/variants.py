@@ -1,6 +1,7 @@
 """`variants:` — what is trained and compared: the defaults of `training:` plus differences.
 
-Not here: how `sweep:` becomes members (sweeps.py), how a variant and a seed become a job's settings (jobs.py) and the training knobs themselves (train.py).
+Not here: how `sweep:` becomes members (sweeps.py), how a variant and a seed become a job's settings (jobs.py) and the
+training knobs themselves (train.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`--config set= new= only=` through real Snakemake: what is planned, what is said, and what the jobs of a cluster are told.
+"""`--config set= new= only=` through real Snakemake: what is planned, what is said, and what a cluster's jobs are told.
 
 References: the rows and cells of the tiny study, and the files that a payload would leave behind if anything ran it.
 """
@@ -55,7 +55,9 @@ def test_set_says_how_many_results_it_replaces_and_the_plan_makes_just_these(fin
     planned = finished.planned(*words)
     assert planned == cell_outputs("less") | {"leaderboards/site/main.csv"}
     counted = {output for output in planned if not output.startswith(("figures/", "leaderboards/"))}
-    assert f"set: variants.less.training.epochs=3 replaces {len(counted)} finished results: 1 training (less seed 0); " in text
+    assert (
+        f"set: variants.less.training.epochs=3 replaces {len(counted)} finished results: 1 training (less seed 0); " in text
+    )
     assert "Hint: Ctrl-C keeps them; new='NAME=BASE …' makes a variant of its own beside them." in text
 
 
@@ -89,7 +91,10 @@ def test_a_named_file_counts_only_what_is_behind_it(finished: Tree) -> None:
 
 def test_set_is_refused_before_anything_with_the_override_and_the_nearest_name(finished: Tree) -> None:
     for override, says in [
-        ("trainign.epochs=3", "with trainign.epochs=3\nthe settings: unknown key 'trainign'. Hint: did you mean 'training'?"),
+        (
+            "trainign.epochs=3",
+            "with trainign.epochs=3\nthe settings: unknown key 'trainign'. Hint: did you mean",
+        ),
         ("training.epochs", "set: 'training.epochs' has no `=`"),
         ("arms.halff.fractions.person=1", "no 'halff' in arms. Hint: did you mean 'half'?"),
         ("training.lr0=7", "training.lr0: must be less than or equal to 1 (given: 7)"),
@@ -140,7 +145,9 @@ def test_only_leaves_out_rows_and_never_draws_a_board_with_fewer(finished: Tree)
 
 def test_only_with_all_rows_or_a_boards_name_makes_the_board(finished: Tree) -> None:
     for only in ("main", "full,less,prior", "main,flo*,!floors"):
-        boards = {output for output in finished.planned("--forceall", "--config", f"only={only}") if "leaderboards" in output}
+        boards = {
+            output for output in finished.planned("--forceall", "--config", f"only={only}") if "leaderboards" in output
+        }
         assert boards == {"leaderboards/site/main.csv"}
 
 
@@ -165,7 +172,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 
 def test_a_clusters_job_sees_the_same_study_and_its_record_makes_the_same(tree: Tree, cluster: tuple[str, ...]) -> None:
-    label = "it's a \"test\", $(touch pwned)"
+    label = 'it\'s a "test", $(touch pwned)'
     words = ["set=predict.conf=0.01 boards.main.title=" + shlex.quote(label), "new=plain=prior arm=half", "only=plain"]
     tree.snakemake(*cluster, "--config", *words, "--", CARD)
     meta = read_json(tree.folder / "results/train/site/plain/seed=0/meta.json")
@@ -205,5 +212,11 @@ def test_payloads_as_names_are_refused(fresh: Callable[..., Tree], key: str) -> 
 def test_overrides_lie_over_all_settings_files(finished: Tree, tmp_path: Path) -> None:
     later = tmp_path / "later.yaml"
     later.write_text("training: {epochs: 9}\n")
-    both = ("--configfile", str(finished.settings), str(later), "--config", "set=training.budget={iterations: 4, evaluations: 2}")
+    both = (
+        "--configfile",
+        str(finished.settings),
+        str(later),
+        "--config",
+        "set=training.budget={iterations: 4, evaluations: 2}",
+    )
     assert finished.planned(*both) == set(), "the override states what the finished study was made with"

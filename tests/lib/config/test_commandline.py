@@ -18,7 +18,7 @@ WORDS = [
     "new=x=y a={b: 1}; z=y",
     "only=!p*",
     "seeds=[1,2]",
-    "description=$(touch pwned) `x` it's \"q\"",
+    'description=$(touch pwned) `x` it\'s "q"',
     "sweep_limit=7",
 ]
 
@@ -39,7 +39,7 @@ def test_numbers_and_empty_texts_stay_texts() -> None:
 
 
 def test_a_key_given_twice_counts_together_and_outer_quotes_do_not_count() -> None:
-    words = ["set=a=1", "set='b=2 c=3'", "only=x", "only=y", "new=a=b", 'new="c=d e=\'f\'"']
+    words = ["set=a=1", "set='b=2 c=3'", "only=x", "only=y", "new=a=b", "new=\"c=d e='f'\""]
     assert read_config(words, parse_config(words)).texts == {"set": "a=1 b=2 c=3", "only": "x,y", "new": "a=b; c=d e='f'"}
 
 

@@ -54,7 +54,9 @@ def test_any_quoted_text_is_one_value_as_it_is(text: str) -> None:
     assert [one.text for one in value] == [text + "x"]
 
 
-@pytest.mark.parametrize("text", ["1", "-0.5", "1.5e-3", "true", "null", "word", "[1, 2, [3]]", "{a: 1, b: [x, 'y z']}", "1e-4"])
+@pytest.mark.parametrize(
+    "text", ["1", "-0.5", "1.5e-3", "true", "null", "word", "[1, 2, [3]]", "{a: 1, b: [x, 'y z']}", "1e-4"]
+)
 def test_values_are_those_of_yaml(text: str) -> None:
     assert parse_overrides(f"a={text}")[0].values[0].value == yaml.safe_load(text)
 
@@ -88,7 +90,7 @@ def test_quotes_and_brackets_keep_what_belongs_together(text: str, path: tuple[s
         ("=1", "set: '=1' has an empty key"),
         ("a=", "set: 'a=' has an empty value. Hint: write null for nothing, '' for an empty text."),
         ("a=1,,2", "has an empty value"),
-        ("a='x", 'set: the quote \' is never closed: "\'x". Hint: close it'),
+        ("a='x", "set: the quote ' is never closed: \"'x\". Hint: close it"),
         ("a=[1, 2", "set: the bracket [ is never closed: '[1, 2'. Hint: close it, or quote it."),
         ("a={x: [1}", "never closed"),
         ("a=[1]]x[", "never closed"),
@@ -152,14 +154,20 @@ def test_another_kind_replaces_the_entry_and_a_new_entry_is_stated_whole(study) 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("trainign.epochs=1", "with trainign.epochs=1\nthe settings: unknown key 'trainign'. Hint: did you mean 'training'?"),
+        (
+            "trainign.epochs=1",
+            "with trainign.epochs=1\nthe settings: unknown key 'trainign'. Hint: did you mean 'training'?",
+        ),
         ("training.epcohs=1", "with training.epcohs=1\ntraining: unknown key 'epcohs'. Hint: did you mean 'epochs'?"),
         ("training.lr0=7 seeds=[1]", "with training.lr0=7\ntraining.lr0: must be less than or equal to 1 (given: 7)"),
         ("training.imgsz=big", "training.imgsz: must be a valid integer"),
         ("training.imgsz.x=1", "'training.imgsz.x=1': training.imgsz is 64, which has no 'x' in it. Hint: set it whole"),
         ("seeds.0=1", "seeds is [0, 1], which has no '0' in it. Hint: set it whole: seeds=[…]"),
         ("arms.haf.mode=union", "'arms.haf.mode=union': no 'haf' in arms. Hint: did you mean 'half'?"),
-        ("variants.less.arm=hlaf", "with variants.less.arm=hlaf\nvariants.less.arm: unknown arm 'hlaf'. Hint: did you mean"),
+        (
+            "variants.less.arm=hlaf",
+            "with variants.less.arm=hlaf\nvariants.less.arm: unknown arm 'hlaf'. Hint: did you mean",
+        ),
         ("variants.less.training.lr=1", "variants.less.training: unknown key 'lr'. Hint: did you mean 'lr"),
         ("only=less", "unknown key 'only'"),
     ],
@@ -170,7 +178,7 @@ def test_a_refusal_names_the_override_the_place_and_the_nearest(study, text: str
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_payloads_are_values_or_are_refused(study, payload: str) -> None:
-    assert study(set=f"description={shlex.quote('x' + payload)}").description == 'x' + payload
+    assert study(set=f"description={shlex.quote('x' + payload)}").description == "x" + payload
     with pytest.raises(ConfigError):
         study(set=payload)
     with pytest.raises(ConfigError):

@@ -1,4 +1,4 @@
-"""A cluster of one machine for tests: every job is a new Snakemake, started through the shells that sbatch --wrap goes through.
+"""A cluster of one machine for tests: every job is a new Snakemake, started through the shells of sbatch --wrap.
 
 Quoting is that of snakemake-executor-plugin-slurm: the job's command stands in double quotes, only `"` in it escaped.
 """
