@@ -67,7 +67,7 @@ onstart:
 
 onsuccess:
     print(
-        f"\nStudy {STUDY.study} is complete.",
+        f"\nStudy {STUDY.study}: all that was asked for is made.",
         *(f"  {path}" for path in board_pages()),
         sep="\n",
         file=sys.stderr,

@@ -67,7 +67,7 @@ def targets(kind):
 
 
 def board_pages():
-    return [path for path in targets("leaderboards") if path.endswith(".html")]
+    return [path for path in targets("leaderboards") if path.endswith(".html") and os.path.exists(path)]
 
 
 def tell_what_is_replaced():

@@ -128,8 +128,8 @@ def _scalar(text: str) -> Any:
 # The line as a shell would split it
 
 
-def split_words(text: str, key: str, separator: str = "") -> list[Letters]:
-    """The words of a line, split at spaces (or at `separator`) as a shell does, with what protected each letter.
+def split_words(text: str, key: str) -> list[Letters]:
+    """The words of a line, split at spaces as a shell does, with what protected each letter.
 
     A bracket behind the first `=` opens a piece of YAML that goes to its end, spaces and quotes included.
     """
@@ -138,7 +138,7 @@ def split_words(text: str, key: str, separator: str = "") -> list[Letters]:
     place = 0
     while place < len(text):
         letter = text[place]
-        if letter == separator if separator else letter.isspace():
+        if letter in " \t\r\n":
             words, word, place = [*words, word], [], place + 1
         elif letter in "'\"\\":
             piece, place = _quoted(text, place, key)

@@ -94,14 +94,14 @@ def replaced(study: Study, inputs: Inputs, targets: Iterable[str], named: Iterab
     asked = [word for word in named if meta_path(word).is_file()]
     results = list(_behind(list(_finished(Path("results"))), asked or targets))
     jobs = Jobs(study)
-    stale = [result for result in results if _differs(result, jobs, inputs)]
-    more = stale
+    stale = {result.path: result for result in results if _differs(result, jobs, inputs)}
+    more = list(stale.values())
     while more:
         gone = {result.identity for result in more}
-        more = [result for result in results if result not in stale and result.sources & gone]
-        stale = stale + more
+        more = [result for result in results if result.path not in stale and result.sources & gone]
+        stale |= {result.path: result for result in more}
     order = list(_WORDS)
-    return sorted(stale, key=lambda one: (order.index(one.stage), one.name))
+    return sorted(stale.values(), key=lambda one: (order.index(one.stage), one.name))
 
 
 def notice(asked: str, results: Sequence[Result]) -> str:

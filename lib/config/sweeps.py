@@ -16,7 +16,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib.config.base import NAME_PATTERN, ConfigError, nearest
-from lib.config.overrides import Override, Value, known_entry, parse_override, parse_path, put, split_words
+from lib.config.overrides import (
+    Letters,
+    Override,
+    Value,
+    known_entry,
+    parse_override,
+    parse_path,
+    put,
+    split_at,
+    split_words,
+)
 
 if TYPE_CHECKING:
     from lib.config.study import Study
@@ -79,24 +89,22 @@ class NewVariant:
 
 def parse_new(text: str) -> list[NewVariant]:
     """The variants that one `new=` adds, separated by `;`. Places are those of the variant: training.epochs, arm, seeds."""
+    groups: list[list[Letters]] = [[]]
+    for word in split_words(text, "new"):
+        first, *rest = split_at(word, ";")
+        groups[-1].append(first)
+        groups += [[piece] for piece in rest]
     found = []
-    for part in split_words(text, "new", ";"):
-        piece = "".join(_quoted_again(letter, protected) for letter, protected in part)
-        words = split_words(piece, "new")
-        if not words:
-            continue
-        first = parse_override(words[0], "new")
-        if len(first.path) != 1 or len(first.values) != 1 or not isinstance(first.values[0].value, str):
-            raise ConfigError(f"new: {first.word!r} must be NAME=BASE. Hint: new='nano-e100=nano training.epochs=100'")
-        own = tuple(parse_override(word, "new") for word in words[1:])
-        found.append(NewVariant(first.path[0], first.values[0].text, piece.strip(), own))
+    for words in ([word for word in group if word] for group in groups):
+        if words:
+            first, *own = (parse_override(word, "new") for word in words)
+            if len(first.path) != 1 or len(first.values) != 1 or not isinstance(first.values[0].value, str):
+                raise ConfigError(f"new: {first.word!r} must be NAME=BASE. Hint: new='nano-e100=nano training.epochs=100'")
+            asked = " ".join(one.word for one in (first, *own))
+            found.append(NewVariant(first.path[0], first.values[0].text, asked, tuple(own)))
     if not found:
         raise ConfigError("new: is empty. Hint: new='nano-e100=nano training.epochs=100', or leave new= out.")
     return found
-
-
-def _quoted_again(letter: str, protected: bool) -> str:
-    return f"\\{letter}" if protected and letter else letter or "''"
 
 
 def with_new(settings: Mapping[str, Any], study: Study, new: Sequence[NewVariant]) -> tuple[dict[str, Any], list[Override]]:

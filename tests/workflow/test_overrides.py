@@ -157,7 +157,8 @@ def test_only_holds_for_named_targets_and_refuses_what_matches_nothing(finished:
     assert trained == {"detector", "full", "less", "chance", "untrained"}, "the detector is behind the shards"
     done = finished.snakemake("--dry-run", "--config", "only=ful", check=False)
     assert done.returncode == 1
-    assert "only: 'ful' matches no board and no variant on a board. Hint: did you mean 'full'? Known: " in done.stderr
+    says = "only: 'ful' matches no board and no variant on a board. Hint: did you mean 'full'? Known: "
+    assert says in done.stdout + done.stderr
 
 
 # Lineage, other files, jobs of a cluster
