@@ -117,7 +117,7 @@ def notice(asked: str, results: Sequence[Result]) -> str:
             parts.append(f"{len(names)} {one if len(names) == 1 else many} ({', '.join(listed[:3])}{more})")
     total = f"{len(results)} finished result{'s' if len(results) > 1 else ''}"
     return (
-        f"set: {asked} replaces {total}: {'; '.join(parts)}; and the boards and pictures of them.\n"
+        f"set: {asked} replaces {total}: {'; '.join(parts)}. Boards and pictures are not counted.\n"
         "Hint: Ctrl-C keeps them; new='NAME=BASE …' makes a variant of its own beside them."
     )
 
@@ -136,11 +136,8 @@ def _result(stage: str, place: str, path: Path) -> Result | None:
     for shape, job in _SHAPES[stage]:
         match = re.fullmatch(re.sub(r"{(\w+)}", r"(?P<\1>[a-z0-9][a-z0-9_-]*)", shape), place)
         if match:
-            try:
-                meta = read_json(path)
-            except (OSError, json.JSONDecodeError, DataError):
-                return None
-            return Result(stage, job, path, SimpleNamespace(**match.groupdict()), meta) if "inputs" in meta else None
+            meta = _record(path)
+            return Result(stage, job, path, SimpleNamespace(**match.groupdict()), meta) if meta else None
     return None
 
 
@@ -172,8 +169,18 @@ def _differs(result: Result, jobs: Jobs, inputs: Inputs) -> bool:
 
 def _identity(file: str) -> str | None:
     """Identity that the meta.json beside a file records; None where there is none."""
-    path = meta_path(file)
-    return str(read_json(path)["identity"]) if path.is_file() else None
+    meta = _record(meta_path(file))
+    return str(meta["identity"]) if meta else None
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """One meta.json; None where it is missing or damaged, which is for the job that reads it to say."""
+    try:
+        meta = read_json(path)
+    except (OSError, DataError):
+        return None
+    whole = isinstance(meta, dict) and {"identity", "inputs", "settings", "recipe"} <= meta.keys()
+    return meta if whole else None
 
 
 def _inputs_by_study(result: Result, inputs: Inputs) -> list[str]:
