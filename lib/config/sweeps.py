@@ -180,7 +180,9 @@ def expanded(settings: Mapping[str, Any], study: Study, sweeps: Sequence[Overrid
 
 
 def _words(sweeps: Sequence[Override]) -> str:
-    return " ".join(one.word for one in sweeps)
+    """The sweeps as they were written, cut where that would fill the screen."""
+    text = " ".join(one.word for one in sweeps)
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _dimensions(study: Study, sweeps: Sequence[Override]) -> dict[tuple[str, str], list[Dimension]]:
@@ -249,8 +251,9 @@ def _add(
 
 
 def _refuse_twice(sweep: Override, others: Sequence[Override]) -> None:
-    if any(other.path == sweep.path for other in others):
-        raise ConfigError(f"{sweep.place} is swept twice ({_words([sweep, *others])}). Hint: join both lists into one.")
+    twice = [other for other in others if other.path == sweep.path]
+    if twice:
+        raise ConfigError(f"{sweep.place} is swept twice ({_words([sweep, *twice])}). Hint: join both lists into one.")
     meanings = [_meaning(value.value) for value in sweep.values]
     for number, meaning in enumerate(meanings):
         if meaning in meanings[:number]:

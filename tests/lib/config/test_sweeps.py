@@ -195,6 +195,7 @@ def test_sweep_in_yaml_is_the_same_as_a_comma_list(study) -> None:
     made = study({"variants": own})
     assert made.boards["side"].variants == ["more--lr0-0p1--arm-d", "more--lr0-0p1--arm-half", "taken"]
     assert "sweep" not in made.model_dump() and not made.variants["more"].sweep
+    assert "training.lr0 is swept twice" in refused(study, {"sweep": {"training.lr0": [1e-3]}}, set="training.lr0=0.1,0.2")
     assert study({"variants": own}, set="variants.more.sweep=null").boards["side"].variants == ["more", "taken"]
 
 
