@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib.config.base import NAME_PATTERN, ConfigError, nearest
+from lib.config.merge import REPLACED_WHOLE
 from lib.config.overrides import (
     Letters,
     Override,
@@ -121,6 +122,7 @@ def with_new(settings: Mapping[str, Any], study: Study, new: Sequence[NewVariant
         _refuse_name(one.name, variants, f"new: {one.word!r}", "another name; to change that variant use set=")
         entry = copy.deepcopy(variants[one.base] or {})
         for override in one.overrides:
+            _inherit_block(entry, override.path, settings)
             put(entry, override.path, override.values[0].value, override)
         entry["description"] = _described(one.base, [override.word for override in one.overrides])
         variants[one.name] = entry
@@ -129,6 +131,17 @@ def with_new(settings: Mapping[str, Any], study: Study, new: Sequence[NewVariant
             if one.base in (block.get("variants") or ()):
                 block["variants"] = [*block["variants"], one.name]
     return result, sweeps
+
+
+def _inherit_block(entry: dict[str, Any], place: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Give a variant the study's own block before one key of it is set, where a variant's block replaces the study's whole.
+
+    Without it `training.budget.iterations=120` would forget how many evaluations there are.
+    """
+    common = settings.get("training") or {}
+    if len(place) > 2 and place[0] == "training" and place[1] in REPLACED_WHOLE and isinstance(common.get(place[1]), dict):
+        own = entry.setdefault("training", {})
+        own.setdefault(place[1], copy.deepcopy(common[place[1]]))
 
 
 def _described(base: str, words: Sequence[str]) -> str:
@@ -278,6 +291,7 @@ def _members(settings: dict[str, Any], table: str, base: str, dimensions: Sequen
         entry = copy.deepcopy(entries[base] or {})
         for dimension, value in combination:
             if dimension.place:
+                _inherit_block(entry, dimension.place, settings)
                 put(entry, dimension.place, value.value, dimension.override)
         through_arm = tuple(pair for pair in combination if not pair[0].place)
         if through_arm:

@@ -76,6 +76,15 @@ def test_a_sweep_of_training_makes_members_of_every_trained_row(study) -> None:
     assert "detector--epochs-25" not in made.variants, "no board lists the detector"
 
 
+def test_one_key_of_the_budget_keeps_the_others(study) -> None:
+    training = {"training": {**SMALL["training"], "budget": {"iterations": 12, "evaluations": 3}}}
+    swept = study(training, set="training.budget.iterations=6,9").training_of("less--iterations-9").budget
+    assert (swept.iterations, swept.evaluations, swept.epochs) == (9, 3, None)
+    new = study(training, new="long=less training.budget.iterations=30; short=less training.epochs=2")
+    assert (new.training_of("long").budget.iterations, new.training_of("long").budget.evaluations) == (30, 3)
+    assert new.training_of("short").budget.model_dump() == {"iterations": None, "evaluations": None, "epochs": 2}
+
+
 def test_base_entries_keep_their_meaning(study) -> None:
     plain, swept = study(), study(set="training.epochs=25,50 arms.half.fractions.person=0.1,0.9")
     for name in plain.variants:
