@@ -73,6 +73,7 @@ class Jobs:
     def track(self, wildcards: Wildcards) -> str:
         detector = self.study.find("detectors", wildcards.detector)
         values = {"tracker": self._entry("trackers", wildcards.tracker), "stride": detector.stride}
+        values |= {} if self.study.find("datasets", wildcards.dataset).clip else {"clip": False}
         return self._text("track", values | _looked_at(detector))
 
     def shard(self, wildcards: Wildcards) -> str:

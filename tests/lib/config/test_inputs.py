@@ -36,7 +36,7 @@ def test_a_trained_variant_reads_its_arm_its_shards_and_the_check_of_the_arms(de
 def test_the_chain_from_a_trained_detector_to_the_shards(demo: Study) -> None:
     inputs = Inputs(demo, PROJECT)
     assert inputs.trained_weights(wild(weights="site-detector")) == "results/train/world/detector/seed=0/model.json"
-    assert inputs.detector_weights(wild(detector="site")) == "results/weights/site-detector/weights.json"
+    assert inputs.detector_weights(wild(dataset="world", detector="site")) == "results/weights/site-detector/weights.json"
     assert inputs.detector_weights(wild(detector="truth")) == []
     chunks = inputs.shard_tracks(wild(dataset="world", shardset="frames"))
     assert chunks == [f"results/tracks/world/site/bytetrack/chunk={chunk}.parquet" for chunk in (0, 1)]
