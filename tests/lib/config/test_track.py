@@ -93,6 +93,11 @@ def test_kind_chooses_the_section() -> None:
         ),
         ({"kind": "boosttrack", "use_vt": True, "dlo_boost_coef": 0.5}, "only with use_sb and use_vt off"),
         ({"kind": "occluboost", "second_iou_thresh": 0.5}, "has an effect only with use_second_pass: true"),
+        (
+            {"kind": "occluboost", "use_dlo_boost": False, "use_second_pass": True, "second_pass_max_age": 2},
+            "second_pass_max_age 2 has an effect only with second_pass_min_hits: 0",
+        ),
+        ({"kind": "occluboost", "use_second_pass": True}, "use_second_pass has no effect: use_dlo_boost already raises"),
         ({"kind": "occluboost", "use_second_pass": True, "track_low_thresh": 0.4}, "must not exceed det_thresh 0.3"),
         ({"kind": "occluboost", "ams_enabled": False, "ams_alpha0": 0.2}, "only with ams_enabled: true"),
         ({"kind": "occluboost", "ams_alpha0": 1.0}, "less than 1"),
