@@ -227,9 +227,8 @@ def _whole(value: Any) -> bool:
 
 
 def _real(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-    )  # no NaN, infinity or huge integer
+    """A number that is neither NaN nor infinite, and no integer beyond what a float holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _refuse(path: Path, place: str, value: Any, allowed: str, hint: str) -> NoReturn:
