@@ -194,6 +194,11 @@ class Dataset(Section):
         description="Frames counted as looked at by an annotator: those that the source lists, or `all` of a video that "
         "has any (so that the others are background).",
     )
+    clip: bool = Field(
+        True,
+        description="true = true boxes and tracks are cut at the picture's edges, as models need. false = they stay as "
+        "stated: MOTChallenge's reach beyond the edge, and its scores count on that.",
+    )
     licence: str | None = shown(None, "Licence of the data, for people.")
     description: str | None = shown(None, "What the data is, for people.")
 

@@ -80,7 +80,7 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
     check_leaks(manifest)
     causes |= {item.original: "in no split" for item in source.items if splits[item.original] is None}
 
-    boxes, changes = boxes_table(source.boxes, videos, names)
+    boxes, changes = boxes_table(source.boxes, videos, names, clip=dataset.clip)
     frames = frames_table(source.frames, videos, everything=dataset.labelled == "all")
     given = None if source.detections is None else detections_table(source.detections, videos, names)
     used = {video.item.original: video for video in videos}

@@ -63,15 +63,18 @@ def _placed(rows: pd.DataFrame, by_name: dict[str, Video]) -> pd.DataFrame:
 
 
 def boxes_table(
-    stated: pd.DataFrame, videos: list[Video], names: dict[str, str]
+    stated: pd.DataFrame, videos: list[Video], names: dict[str, str], *, clip: bool = True
 ) -> tuple[pd.DataFrame, dict[str, Counter[str]]]:
-    """The BOXES table of used videos and chosen classes, clipped to the picture, and clipped / dropped by original name."""
+    """The BOXES table of used videos and chosen classes, and clipped / dropped by original name.
+
+    clip: boxes are cut at the picture's edges, where its size is known.
+    """
     by_name = {video.item.original: video for video in videos}
     rows = stated[stated["original"].isin(by_name) & stated["class"].isin(names)]
     rows = rows.assign(**{"class": rows["class"].map(names)})
     sizes = np.array([[by_name[name].width, by_name[name].height] for name in rows["original"]], dtype=np.float64)
-    sizes = np.tile(sizes.reshape(-1, 2), 2)
-    lowest, highest = np.where(sizes > 0, 0.0, -np.inf), np.where(sizes > 0, sizes, np.inf)  # no size known: no clipping
+    sizes = np.tile(sizes.reshape(-1, 2), 2) * clip
+    lowest, highest = np.where(sizes > 0, 0.0, -np.inf), np.where(sizes > 0, sizes, np.inf)  # no size: no clipping
     before = rows[_EDGES].to_numpy(dtype=np.float64)
     after = before.clip(lowest, highest)
     gone = (after[:, 2] - after[:, 0] <= 0) | (after[:, 3] - after[:, 1] <= 0)
