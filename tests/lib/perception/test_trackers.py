@@ -266,7 +266,13 @@ def around(kind: str, name: str) -> dict[str, object]:
     return {"variable_dt": True} if name == "kf_reference_dt_s" else {}
 
 
-LARGE_STEPS = {"min_box_area": 900, "aspect_ratio_thresh": 0.8, "ams_threshold": 50.0, "ams_buffer_size": 2} | {
+LARGE_STEPS = {
+    "min_box_area": 900,
+    "aspect_ratio_thresh": 0.8,
+    "ams_threshold": 50.0,
+    "ams_buffer_size": 2,
+    "ams_shrink_ratio": 0.1,
+} | {
     "kf_initial_velocity_scale": 1e-6  # OC-SORT's kin doubt a new track's speed so much that more of it changes nothing
 }
 FIRST = {(one.kind, name): (type(one), value) for one in reversed(CHANGED) for name, value in changes_of(one).items()}
