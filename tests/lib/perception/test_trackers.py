@@ -272,8 +272,7 @@ LARGE_STEPS = {
     "ams_threshold": 50.0,
     "ams_buffer_size": 2,
     "ams_shrink_ratio": 0.1,
-} | {
-    "kf_initial_velocity_scale": 1e-6  # OC-SORT's kin doubt a new track's speed so much that more of it changes nothing
+    "kf_initial_velocity_scale": 1e-6,  # OC-SORT's kin doubt a new track's speed so much that more of it changes nothing
 }
 FIRST = {(one.kind, name): (type(one), value) for one in reversed(CHANGED) for name, value in changes_of(one).items()}
 CASES = [
@@ -312,6 +311,8 @@ def test_centre_distances_need_no_pixels() -> None:
 def test_wrong_frames_are_refused() -> None:
     with pytest.raises(ValueError, match="not looked at"):
         run(crossing("v"), DEFAULTS[0], frames=range(0, FRAMES, 2))
+    with pytest.raises(ValueError, match="needs the frames' pictures"):
+        run(crossing("v"), BotSortTracker(kind="botsort", cmc="sof"))
     with pytest.raises(ValueError, match="one video"):
         run(pd.concat([crossing("v"), crossing("w")]), DEFAULTS[0])
 
