@@ -1,4 +1,4 @@
-"""Numbers drawn by hash: the same for the same name on every machine, whatever else is drawn. Not here: what they choose."""
+"""Numbers drawn by hash: the same for a name on every machine, whatever else is drawn. Not here: what they choose."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def hashes(names: Iterable[str], seed: int, purpose: str) -> np.ndarray:
 
 
 def mixed(values: np.ndarray) -> np.ndarray:
-    """(N,) uint64: the finaliser of splitmix64, a bijection that makes near values far (Steele et al. 2014, fig. 16).
+    """(N,) uint64: the finaliser of splitmix64, a bijection that makes near values far (Steele, Lea, Flood 2014).
 
     In plain arithmetic, so that no release of a library can change what was drawn with it.
     """

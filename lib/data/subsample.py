@@ -78,9 +78,9 @@ def subsample(
 
     index: key, video, frame, classes (list of the distinct classes in the frame), with unit segment also time_s; with a
     column `split`, only rows of arm.split are drawn from. size: frames of the arm named by arm.size_of. classes: those of
-    the dataset, for better messages (default: those that `index` holds). reason: the classes that drew the frame, joined by `+` in order of name,
-    or `background`, or `control`. ConfigError: an unknown class, a class without frames in the split, a result without
-    frames.
+    the dataset, for better messages (default: those that `index` holds). reason: the classes that drew the frame, joined
+    by `+` in order of name, or `background`, or `control`. ConfigError: an unknown class, a class without frames in the
+    split, a result without frames.
     """
     known = set(classes if classes is not None else _distinct_classes(index))
     pool = _pool(index, arm)
