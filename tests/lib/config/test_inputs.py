@@ -79,9 +79,9 @@ def test_a_table_of_downloads_is_an_input_and_folders_are_not() -> None:
 
 
 def test_folders_of_the_site_reach_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in ("VIPERSIGHT_MIRROR", "VIPERSIGHT_RAW", "VIPERSIGHT_STUDY", "VIPERSIGHT_RUN", "PYTHONPATH"):
+    for key in ("VIPERSIGHT_MIRROR", "VIPERSIGHT_RAW", "WDS_SHARDS", "VIPERSIGHT_STUDY", "VIPERSIGHT_RUN", "PYTHONPATH"):
         monkeypatch.setenv(key, "")  # so that it is put back after the test
-    study = load_study(overrides={"paths": {"mirror": "/data/mirror"}})
+    study = load_study(overrides={"paths": {"mirror": "/data/mirror", "shards": "/data/shards"}})
     provenance.announce_run("demo", ["config/a b.yaml"], {}, study.paths.folders())
-    assert os.environ["VIPERSIGHT_MIRROR"] == "/data/mirror"
+    assert os.environ["VIPERSIGHT_MIRROR"] == "/data/mirror" and os.environ["WDS_SHARDS"] == "/data/shards"
     assert os.environ["VIPERSIGHT_RUN"] == "snakemake --configfile 'config/a b.yaml'"

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from lib.data.reader import INDEX_SCHEMA, VERSION, manifest_digest
 from lib.data.samples import Sample
 from lib.data.shards import write_tar
-from lib.files import read_json, sha256_file, write_json
+from lib.files import atomic, read_json, sha256_file, write_json
 
 
 def sample(number: int, size: int = 700) -> Sample:
@@ -28,9 +28,10 @@ def write(folder: Path, count: int, per_shard: int = 7, size: int = 700) -> Path
     shards, places = [], []
     for number, first in enumerate(range(0, count, per_shard)):
         file = f"train-{number:06d}.tar"
-        found, written = write_tar(
-            folder / file, [sample(one, size) for one in range(first, min(count, first + per_shard))]
-        )
+        with atomic(folder / file) as temporary:
+            found, written = write_tar(
+                temporary, [sample(one, size) for one in range(first, min(count, first + per_shard))]
+            )
         shards.append({"file": file, "samples": len(found)} | written)
         places += [place | {"split": "train", "shard": file} for place in found]
     return seal(folder, shards, places)
