@@ -22,8 +22,9 @@ from lib import tables
 from lib.config.base import ConfigError
 from lib.config.shard import Shardset
 from lib.config.subsample import Arm
+from lib.data.arm_counts import counts
 from lib.data.shards import INDEX_SCHEMA, ShardReader, export_yolo, read_index, verify, write_shards
-from lib.data.subsample import counts, subsample
+from lib.data.subsample import subsample
 from lib.data.video import write_video
 from lib.files import DataError, read_json, sha256_file, write_json
 
