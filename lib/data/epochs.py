@@ -117,9 +117,14 @@ class Progress:
                     f"the state of the data belongs to another training: {name} is {state.get(name)!r}, here {value!r}. "
                     "Hint: start anew, or ask for the settings that it was written with."
                 )
-        if not 0 <= state["consumed"] <= len(self.order):
-            raise DataError(f"the state of the data is damaged: {state['consumed']} of {len(self.order)} samples consumed.")
-        self.epoch, self.consumed = state["epoch"], state["consumed"]
+        epoch, consumed = state.get("epoch"), state.get("consumed")
+        whole = isinstance(epoch, int) and isinstance(consumed, int)
+        if not whole or epoch < 0 or not 0 <= consumed <= len(self.order):
+            raise DataError(
+                f"the state of the data is damaged: epoch {epoch!r}, {consumed!r} of {len(self.order)} samples consumed. "
+                "Hint: go on from an older state, or start anew."
+            )
+        self.epoch, self.consumed = epoch, consumed
 
     def _identity(self) -> dict[str, Any]:
         order = self.order

@@ -75,15 +75,32 @@ class ShardDataset(Dataset):
 
 
 class _Steps(Sampler[list[Place]]):
-    """What one rank takes of the rest of the epoch, one list of places a step."""
+    """What one rank takes of the rest of the epoch, one list of places a step.
 
-    def __init__(self, loader: ShardLoader) -> None:
-        self.loader = loader
+    It knows the progress but not the loader: in a circle of references PyTorch's workers take five seconds each to end.
+    """
+
+    def __init__(self, progress: Progress, *, ranks: int, rank: int, batch: int, tail: Tail) -> None:
+        self.progress, self.rank = progress, rank
+        self.split: dict[str, Any] = {"ranks": ranks, "batch": batch, "tail": tail}
 
     def __iter__(self) -> Iterator[list[Place]]:
-        epoch, order = self.loader.progress.epoch, self.loader.order.order(self.loader.progress.epoch)
-        for positions in self.loader.steps():
+        epoch = self.progress.epoch
+        order = self.progress.order.order(epoch)
+        for positions in self.ahead():
             yield [(epoch, place) for place in order[positions].tolist()]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.ahead())
+
+    def ahead(self, start: int | None = None) -> Iterator[np.ndarray]:
+        """Positions in the epoch's order that this rank takes, from where the trainer stands or from `start` on."""
+        start = self.progress.consumed if start is None else start
+        return rank_steps(start, len(self.progress.order), rank=self.rank, **self.split)
+
+    def ends(self) -> list[int]:
+        """How far all ranks together have come after each step from here on."""
+        return consumed_after(self.progress.consumed, len(self.progress.order), **self.split)
 
 
 class ShardLoader:
@@ -128,8 +145,8 @@ class ShardLoader:
             )
         self.order = EpochOrder(keys, seed=seed, shuffle=shuffle, block=block)
         self.progress = Progress(self.order)
-        self.batch, self.tail, self.ranks, self.rank = batch, tail, ranks, rank
-        self.workers, self.prefetch = workers, prefetch
+        self.ranks, self.workers, self.prefetch = ranks, workers, prefetch
+        self._steps = _Steps(self.progress, ranks=ranks, rank=rank, batch=batch, tail=tail)
         self.data = ShardDataset(reader, keys, order=self.order, transform=transform, collate=collate)
         self._batches: DataLoader | None = None
 
@@ -140,13 +157,13 @@ class ShardLoader:
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this rank."""
-        return sum(1 for _ in self._rank_steps(0))
+        return sum(1 for _ in self._steps.ahead(0))
 
     def __iter__(self) -> Iterator[Any]:
-        if not self._ends():
+        if not self._steps.ends():
             self.progress.epoch, self.progress.consumed = self.progress.epoch + 1, 0
-        batches, ends = iter(self._loader()), self._ends()
-        for end in ends[: sum(1 for _ in self.steps())]:
+        batches = iter(self._loader())
+        for end in self._steps.ends()[: len(self._steps)]:
             batch = _next(batches)
             self.progress.consumed = end
             yield batch
@@ -160,25 +177,13 @@ class ShardLoader:
         """Go on with the batch after the one at which `state` was taken. DataError: the state of another training."""
         self.progress.load_state_dict(state)
 
-    def steps(self) -> Iterator[np.ndarray]:
-        """Positions in the epoch's order that this rank takes from here on."""
-        return self._rank_steps(self.progress.consumed)
-
-    def _rank_steps(self, start: int) -> Iterator[np.ndarray]:
-        kinds = {"ranks": self.ranks, "rank": self.rank, "batch": self.batch, "tail": self.tail}
-        return rank_steps(start, len(self.order), **kinds)
-
-    def _ends(self) -> list[int]:
-        kinds = {"ranks": self.ranks, "batch": self.batch, "tail": self.tail}
-        return consumed_after(self.progress.consumed, len(self.order), **kinds)
-
     def _loader(self) -> DataLoader:
         if self._batches is None:
             if self.workers:
                 self._check_memory()
             self._batches = DataLoader(
                 self.data,
-                batch_sampler=_Steps(self),
+                batch_sampler=self._steps,
                 num_workers=self.workers,
                 prefetch_factor=self.prefetch if self.workers else None,
                 persistent_workers=self.workers > 0,
@@ -189,10 +194,10 @@ class ShardLoader:
 
     def _check_memory(self) -> None:
         """Make the first batch here and see whether /dev/shm holds all that workers keep there."""
-        epoch, first = self.progress.epoch, next(self.steps(), None)
+        first = next(iter(self._steps), None)
         if first is None:
             return
-        batch = self.data.__getitems__([(epoch, place) for place in self.order.order(epoch)[first].tolist()])
+        batch = self.data.__getitems__(first)
         processes = min(self.ranks, int(os.environ.get("LOCAL_WORLD_SIZE", self.ranks)))
         need = needed_bytes(batch, workers=self.workers, prefetch=self.prefetch, processes=processes)
         check_shared_memory(need, workers=self.workers * processes)

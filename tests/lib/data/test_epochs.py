@@ -133,5 +133,7 @@ def test_state_goes_on_and_refuses_another_training():
     ]:
         with pytest.raises(DataError, match=text):
             Progress(other).load_state_dict(state)
-    with pytest.raises(DataError, match="11 of 10 samples"):
-        again.load_state_dict(state | {"consumed": 11})
+    for damage, text in [({"consumed": 11}, "11 of 10"), ({"epoch": None}, "epoch None"), ({"epoch": -1}, "epoch -1")]:
+        with pytest.raises(DataError, match=text):
+            again.load_state_dict(state | damage)
+    assert (again.epoch, again.consumed) == (2, 6)

@@ -418,6 +418,15 @@ def test_refusals(world, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("per_shard", "text"), [(100, "would be packed twice"), (9, r"0\.tar and in train-000001")])
+def test_a_video_listed_twice_is_refused(world, tmp_path, per_shard, text):
+    manifest = pd.concat([world.manifest, world.manifest[world.manifest["video"] == "b"]])
+    settings = Shardset(splits=["train"], samples_per_shard=per_shard)
+    with pytest.raises(DataError, match=f"'b-00000[0-2]'.*{text}"):
+        write_shards(manifest, world.frames, world.boxes, None, CLASSES, settings, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [
