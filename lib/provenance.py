@@ -94,16 +94,15 @@ def peak_memory_mb() -> float:
     return round(kib / 1024, 1)
 
 
-def announce_run(
-    study: str, configfiles: Sequence[str], overrides: Mapping[str, Any], site: Mapping[str, Path | None]
-) -> None:
+def announce_run(study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, Path | None]) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
-    The code's place, the study, how the run is typed; site: folders by environment variable (study.py: SITE_VARIABLES).
+    The code's place, the study, how the run is typed (config: the words behind --config); site: folders by environment
+    variable (study.py: SITE_VARIABLES).
     """
     words = ["snakemake"]
     words += ["--configfile", *configfiles] if configfiles else []
-    words += ["--config", *(f"{key}={value}" for key, value in overrides.items())] if overrides else []
+    words += ["--config", *config] if config else []
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ.update({"PYTHONPATH": path, "VIPERSIGHT_STUDY": study, "VIPERSIGHT_RUN": shlex.join(words)})
     os.environ.update({variable: str(folder) for variable, folder in site.items() if folder})

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from lib.config.base import ConfigError, canonical, identity
 from lib.config.study import Study
 
-RECIPES = {"download": 1, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
+RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
 
 
 class Wildcards(Protocol):

@@ -58,7 +58,7 @@ def raw_inputs(study: Study, name: str) -> RawInputs:
 def _annotation_files(source: AnySource) -> list[str]:
     """Single annotation files of a source, relative to its root; whole folders of labels are in the digest."""
     if isinstance(source, CocoSource):
-        return list(source.annotations.values())
+        return [*source.annotations.values(), *source.language.values()]
     if isinstance(source, YoloSource):
         return [source.data]
     if isinstance(source, MotSource):

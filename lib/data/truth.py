@@ -89,8 +89,17 @@ def detections_table(stated: pd.DataFrame, videos: list[Video], names: dict[str,
     return _placed(rows, by_name)[list(tables.COLUMNS[tables.DETECTIONS])]
 
 
-def write_truth(folder: Path, frames: pd.DataFrame, boxes: pd.DataFrame, detections: pd.DataFrame | None) -> None:
-    """All truth tables, empty where the source has none; tracks hold the boxes with a track that are not ignored."""
+def write_truth(
+    folder: Path,
+    frames: pd.DataFrame,
+    boxes: pd.DataFrame,
+    detections: pd.DataFrame | None,
+    language: dict[str, pd.DataFrame],
+) -> None:
+    """All truth tables, empty where the source has none; tracks hold the boxes with a track that are not ignored.
+
+    language: kind of tables.LANGUAGE -> its table.
+    """
     tracks = boxes[(boxes["track"] >= 0) & ~boxes["ignore"]].assign(score=1.0)[list(tables.COLUMNS[tables.TRACKS])]
     twice = tracks.duplicated(["video", "frame", "track"])
     if twice.any():
@@ -100,9 +109,7 @@ def write_truth(folder: Path, frames: pd.DataFrame, boxes: pd.DataFrame, detecti
         )
     filled = {tables.FRAMES: frames, tables.BOXES: boxes, tables.TRACKS: tracks.reset_index(drop=True)}
     filled[tables.DETECTIONS] = tables.empty(tables.DETECTIONS) if detections is None else detections
-    for kind in (tables.QUERIES, tables.RELATIONS, tables.CAPTIONS, tables.ANSWERS):
-        filled[kind] = tables.empty(kind)
-    for kind, table in filled.items():
+    for kind, table in (filled | language).items():
         tables.write_table(folder / f"{kind}.parquet", table, kind)
 
 
