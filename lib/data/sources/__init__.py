@@ -8,7 +8,6 @@ lib/config/download.py, and one line in `_READERS`.
 from __future__ import annotations
 
 import importlib
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ from typing import Any
 import pandas as pd
 
 from lib.config.base import ConfigError, nearest
+from lib.data.decoding.kinds import IMAGE_SUFFIXES as IMAGE_SUFFIXES  # readers take these from here
+from lib.data.decoding.kinds import images_in as images_in
+from lib.data.decoding.kinds import media_kind as media_kind
 from lib.files import DataError
 
 _READERS = ("coco", "yolo", "voc", "mot", "folder")
-
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".gif"}
-)
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 _FRAME_TYPES = {"original": "object", "frame": "int64"}
 _BOX_TYPES = _FRAME_TYPES | {
@@ -111,24 +108,3 @@ def add_item(items: dict[str, Item], item: Item, where: Path | str) -> None:
             f"Hint: a video belongs to one split only; remove it from one of them."
         )
     raise DataError(f"{where}: {item.original!r} is listed twice. Hint: remove the repeated entry.")
-
-
-def media_kind(path: Path) -> str | None:
-    """ "video" or "image" by the suffix, None for anything else."""
-    suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
-        return "video"
-    return "image" if suffix in IMAGE_SUFFIXES else None
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The images of a folder of frames in presentation order: by name, runs of digits by their value (2 before 10)."""
-
-    def order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-        parts = re.split(r"(\d+)", path.name)
-        return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts], path.name
-
-    if not folder.is_dir():
-        return []
-    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
-    return sorted(found, key=order)
