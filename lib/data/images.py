@@ -40,6 +40,14 @@ class ImageFacts:
     rotated: bool
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) in px, after turning by EXIF; reads the header only. DataError when unreadable."""
+    check_regular(path)
+    with _open(path) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
 def check_image(path: Path, limits: Limits, *, decode: bool) -> ImageFacts:
     """Facts of an image. DataError when it is too large, animated, cut or damaged.
 

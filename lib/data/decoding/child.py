@@ -59,9 +59,7 @@ class Child:
         path = Path(os.fsdecode(bytes.fromhex(request["path"])))
         try:
             if request["do"] == "look":
-                seen = look(
-                    path, request["stream"], everything=request["everything"], limits=self.limits, beat=self.beat
-                )
+                seen = look(path, request["stream"], everything=request["everything"], limits=self.limits, beat=self.beat)
                 self._give_probe(seen)
             else:
                 self._give_pictures(path, request)

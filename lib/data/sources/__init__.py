@@ -2,25 +2,25 @@
 
 A reader only reads and validates. Choosing classes and splits, making ids, probing media, clipping boxes and writing tables
 is lib/data/ingest.py. Adding a format is one file here with `read(root, options) -> Source`, one settings class in
-lib/config/download.py, and one line in `_READERS`.
+lib/config/download.py, named in `AnySource`; the README shows it as a recipe.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field
+import pkgutil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lib.config.base import ConfigError, nearest
+from lib.data.confine import refusal, text_of
 from lib.data.decoding.kinds import IMAGE_SUFFIXES as IMAGE_SUFFIXES  # readers take these from here
 from lib.data.decoding.kinds import images_in as images_in
 from lib.data.decoding.kinds import media_kind as media_kind
 from lib.files import DataError
-
-_READERS = ("coco", "yolo", "voc", "mot", "folder")
 
 _FRAME_TYPES = {"original": "object", "frame": "int64"}
 _BOX_TYPES = _FRAME_TYPES | {
@@ -60,7 +60,7 @@ class Source:
 
     frames: original, frame (frames an annotator looked at). boxes: original, frame, class, x1, y1, x2, y2, track, ignore,
     mask. detections (given ones): original, frame, class, score, x1, y1, x2, y2. dropped: dicts with original, what, value,
-    cause; what = "box" for each box that was left out.
+    cause; what = "box" for each box that was left out. refused: original -> why its file may not be opened at all.
     """
 
     items: list[Item]
@@ -69,17 +69,33 @@ class Source:
     boxes: pd.DataFrame
     detections: pd.DataFrame | None = None
     dropped: list[dict[str, Any]] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def read_source(root: Path, options: Any) -> Source:
     """Read the source under `root` by the reader of `options.format`. DataError names what is missing or malformed."""
-    if options.format not in _READERS:
-        raise ConfigError(f"source.format {options.format!r} has no reader. {nearest(options.format, _READERS)}")
+    readers = [module.name for module in pkgutil.iter_modules(__path__)]
+    if options.format not in readers:
+        raise ConfigError(f"source.format {options.format!r} has no reader. {nearest(options.format, readers)}")
     if not root.is_dir():
         raise DataError(
             f"{root}: no such folder. Hint: check `root` in the dataset's `source:` block, or download it first."
         )
-    return importlib.import_module(f"lib.data.sources.{options.format}").read(root, options)
+    source = importlib.import_module(f"lib.data.sources.{options.format}").read(root, options)
+    return _confined(source, root, options)
+
+
+def _confined(source: Source, root: Path, options: Any) -> Source:
+    """Notes the items whose files may not be opened; fetched files (no `root`) are links of our own into the mirror."""
+    own = options.root is None
+    for place, item in enumerate(source.items):
+        cause = refusal(item.path, root, item.kind, follow_links=own or options.follow_links) if item.path else ""
+        if not cause:
+            continue
+        original = text_of(item.original)
+        source.items[place] = replace(item, original=original)
+        source.refused[original] = cause
+    return source
 
 
 def frames_table(rows: list[tuple[str, int]]) -> pd.DataFrame:
