@@ -178,7 +178,7 @@ def _index(seen: _Seen, stream: Any, container: str, everything: bool) -> FrameI
     turned = round(seen.first.rotation / 90) % 4
     first = {"width": seen.first.width, "height": seen.first.height, "turns": turned}
     first["interlaced"] = int(seen.first.interlaced_frame)
-    stated = stream.frames or _stated_by_tag(stream, fps)
+    stated = stream.frames or _stated_by_tag(stream, seen, times, fps)
     return FrameIndex(
         ticks=ticks if usable else [],
         times=times,
@@ -211,14 +211,16 @@ def _judged(ticks: list[int], seen: _Seen, interlaced: bool) -> tuple[list[int],
     return ticks[head:end], True, f"frame {end - head} does not decode ({cause})"
 
 
-def _stated_by_tag(stream: Any, fps: float) -> int:
-    """Frames by the duration that Matroska notes per stream, 0 = not noted."""
+def _stated_by_tag(stream: Any, seen: _Seen, times: np.ndarray, fps: float) -> int:
+    """Frames by the duration that Matroska notes per stream, 0 = not noted; a last frame's own duration is uncertain."""
     parts = stream.metadata.get("DURATION", "").split(":")
     try:
         hours, minutes, seconds = (float(part) for part in parts)
     except ValueError:
         return 0
-    return round((hours * 3600 + minutes * 60 + seconds) * fps)
+    end = float(times[-1]) if len(times) else 0.0
+    lost = round((hours * 3600 + minutes * 60 + seconds - end) * fps) - 1
+    return seen.packets + lost if lost > 1 and seen.last_s < lost / fps else seen.packets
 
 
 def stated_rate(stream: Any) -> float:
