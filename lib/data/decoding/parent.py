@@ -245,7 +245,7 @@ os.register_at_fork(after_in_child=POOL.forget)
 
 
 def _shared_memory(size: int) -> int:
-    """A file descriptor of memory without a name; not in /dev/shm, which is small in containers. Unused parts cost nothing."""
+    """A descriptor of memory without a name, not in /dev/shm, which is small in containers. Unused parts cost nothing."""
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("frames")
     else:

@@ -88,6 +88,8 @@ class Walk:
                 self._note(error)
                 packet = None  # let the decoder give out what it holds
             if packet is not None and packet.size:
+                if packet.is_corrupt and self.index.counted:
+                    return
                 if packet.is_corrupt:
                     continue
                 self._check_landing(packet)
@@ -99,6 +101,8 @@ class Walk:
                 yield from stream.decode(packet)
             except av.error.FFmpegError as error:
                 self._note(error)
+                if packet is None or self.index.counted:
+                    return
             if packet is None:
                 return
 
@@ -106,6 +110,8 @@ class Walk:
         if isinstance(error, MemoryError):
             raise error
         self.errors.append(str(getattr(error, "strerror", error)))
+        if self.shortcuts:
+            raise NotAsIndexed(self.errors[-1])
 
     def _check_landing(self, packet: Any) -> None:
         """Behind a leap: the first packet must be the key frame aimed at, or one before it."""
