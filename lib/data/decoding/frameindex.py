@@ -127,17 +127,18 @@ def _pass(container: Any, stream: Any, path: Path, everything: bool, limits: Lim
     seen, packets = _Seen(), container.demux(stream)
     while True:
         beat()
+        lost = ""
         try:
             packet = next(packets)
+            lost = "a packet is cut" if packet.size and packet.is_corrupt else ""
         except StopIteration:
             return seen
-        except av.error.FFmpegError as error:  # what came before it counts
-            seen.tear(str(error.strerror))
-            if everything:
-                _decode(stream, None, path, seen, limits)
-            return seen
-        if packet.size and packet.is_corrupt:
-            seen.tear("a packet is cut")
+        except av.error.FFmpegError as error:  # the demuxer gives nothing after it
+            lost = str(error.strerror)
+        if lost:
+            if not seen.torn:
+                seen.tear(lost)
+                _decode(stream, None, path, seen, limits)  # what the decoder holds from before
             continue
         if packet.size:
             _note(packet, stream, seen)
@@ -146,8 +147,10 @@ def _pass(container: Any, stream: Any, path: Path, everything: bool, limits: Lim
                 f"{path}: holds more than limits.max_frames = {limits.max_frames} frames. Hint: raise `limits: max_frames` "
                 "if it really is so long."
             )
-        if everything or seen.first is None:
+        if (everything and not seen.torn) or seen.first is None:
             _decode(stream, packet, path, seen, limits)
+            if seen.errors and everything:
+                _decode(stream, None, path, seen, limits)
 
 
 def _note(packet: Any, stream: Any, seen: _Seen) -> None:
@@ -174,10 +177,12 @@ def _decode(stream: Any, packet: Any, path: Path, seen: _Seen, limits: Limits) -
                 seen.fail("a frame is damaged")
                 continue
             seen.came.append(frame.pts)
-            seen.clean += not seen.errors and not seen.torn
+            seen.clean += not seen.torn
     except av.error.FFmpegError as error:
         if isinstance(error, MemoryError):
             raise
+        if isinstance(error, EOFError):  # emptied before
+            return
         seen.fail(str(error.strerror))
 
 
@@ -196,7 +201,7 @@ def _index(seen: _Seen, stream: Any, container: str, everything: bool) -> FrameI
         ticks, usable, found = _judged(ticks, seen, bool(seen.first.interlaced_frame))
         damage = found or damage
     if everything and not usable:
-        count = seen.clean if seen.errors or seen.torn else len(seen.came)
+        count = seen.clean
         damage = damage or (seen.errors[0] if seen.errors else "")
     times, fps = times_of(ticks, base, rate) if usable else (np.arange(count) / rate, rate)
     turned = round(seen.first.rotation / 90) % 4

@@ -194,7 +194,8 @@ def _walked(
         return
     try:
         with open_video(path, limits) as container:
-            chosen = video_stream(container, path, stream, limits, careful=not walk.shortcuts)
+            careful = not walk.shortcuts or (walk.index.counted and bool(walk.index.damage))
+            chosen = video_stream(container, path, stream, limits, careful=careful)
             for number, frame in walk.frames(container, chosen, beat):
                 yield number, float(walk.index.times[number]), turned_rgb(frame, size)
     except MemoryError as error:
