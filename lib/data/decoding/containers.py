@@ -98,10 +98,12 @@ def too_much_memory(path: Path, limits: Limits) -> DataError:
 
 
 def ends_inside(path: Path, container: str) -> bool:
-    """Whether a file ends before its own structure does: a Matroska segment, a RIFF chunk, a transport packet."""
+    """Whether a file ends before its own structure does: a box, a Matroska segment, a RIFF chunk, a transport packet."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(1024)
+    if container == "mov":
+        return size < _boxes_end(path, size)
     if container == "matroska":
         return size < _matroska_end(head)
     if container == "avi":
@@ -111,6 +113,22 @@ def ends_inside(path: Path, container: str) -> bool:
             if head[first::packet].startswith(b"\x47\x47\x47"):
                 return size % packet != 0
     return False
+
+
+def _boxes_end(path: Path, size: int) -> int:
+    """Where the last top-level box of an MP4 or QuickTime file ends by its own account."""
+    at = 0
+    with open(path, "rb") as file:
+        while at < size:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            if length < 8 or len(head) < 8:  # 0: to the end of the file, whatever that is
+                return size + (0 if length == 0 and len(head) >= 8 else 1)
+            at += length
+    return at
 
 
 def _matroska_end(head: bytes) -> int:

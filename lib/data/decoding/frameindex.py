@@ -190,8 +190,6 @@ def _index(seen: _Seen, stream: Any, container: str, everything: bool) -> FrameI
     """The index of what was seen; with every frame decoded, cut before the first one that did not come."""
     rate, base = stated_rate(stream), Fraction(stream.time_base)
     stated = stream.frames or _stated_by_tag(stream, seen, rate)
-    if stated > seen.packets:
-        seen.tear("fewer packets than its header states")
     start = seen.keys[0].tick if seen.keys else None
     known = [tick for tick in seen.ticks if tick is not None and (start is None or tick >= start)]
     usable = len(set(known)) == len(known) and None not in seen.ticks and container not in _TIMELESS

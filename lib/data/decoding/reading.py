@@ -135,8 +135,8 @@ def _look_at_video(path: Path, stream: int | None, *, everything: bool, limits: 
         variable_rate=bool(len(steps) and np.abs(steps - typical).max() > slack),
         has_audio=facts["has_audio"],
         codec=facts["codec"],
-        cut=bool(index.damage) or index.packets < index.stated,
-        stated=index.stated or (index.packets if index.damage else 0),
+        cut=bool(index.damage),
+        stated=max(index.stated, index.packets) if index.damage else count,
         damage=index.damage,
         times=index.times,
     )

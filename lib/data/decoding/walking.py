@@ -58,7 +58,10 @@ class Walk:
                 number = self._place(frame)
                 if number is not None:
                     yield number, frame
-                if not self.pending or (number is not None and self._leap(container, stream)):
+                begun = (
+                    number is not None or self.last == 0
+                )  # the first frame of all is always decoded: it proves the index
+                if not self.pending or (begun and self._leap(container, stream)):
                     break
             else:
                 break
