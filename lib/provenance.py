@@ -94,20 +94,18 @@ def peak_memory_mb() -> float:
     return round(kib / 1024, 1)
 
 
-def announce_run(
-    study: str, configfiles: Sequence[str], overrides: Mapping[str, Any], site: Mapping[str, Path | str | None]
-) -> None:
+def announce_run(study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, str]) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
-    The code's place, the study, how the run is typed, folders of the site (VIPERSIGHT_MIRROR, VIPERSIGHT_RAW), limits of
-    decoding (VIPERSIGHT_LIMITS).
+    The code's place, the study, how the run is typed (config: the words behind --config), and what the site says:
+    folders (VIPERSIGHT_MIRROR, VIPERSIGHT_RAW) and limits of decoding (VIPERSIGHT_LIMITS).
     """
     words = ["snakemake"]
     words += ["--configfile", *configfiles] if configfiles else []
-    words += ["--config", *(f"{key}={value}" for key, value in overrides.items())] if overrides else []
+    words += ["--config", *config] if config else []
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ.update({"PYTHONPATH": path, "VIPERSIGHT_STUDY": study, "VIPERSIGHT_RUN": shlex.join(words)})
-    os.environ.update({f"VIPERSIGHT_{key.upper()}": str(folder) for key, folder in site.items() if folder})
+    os.environ.update({f"VIPERSIGHT_{key.upper()}": value for key, value in site.items()})
 
 
 def rebuild_command(output: str | Path) -> str:
