@@ -79,10 +79,10 @@ def test_a_table_of_downloads_is_an_input_and_folders_are_not() -> None:
 
 
 def test_folders_of_the_site_reach_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in ("VIPERSIGHT_MIRROR", "VIPERSIGHT_RAW", "VIPERSIGHT_STUDY", "VIPERSIGHT_RUN", "PYTHONPATH"):
+    for key in ("VIPERSIGHT_MIRROR", "VIPERSIGHT_RAW", "VIPERSIGHT_LIMITS", "VIPERSIGHT_STUDY", "VIPERSIGHT_RUN", "PYTHONPATH"):
         monkeypatch.setenv(key, "")  # so that it is put back after the test
     study = load_study(overrides={"paths": {"mirror": "/data/mirror"}})
-    provenance.announce_run("demo", ["config/a b.yaml"], [], study.paths.folders())
+    provenance.announce_run("demo", ["config/a b.yaml"], [], study.site())
     assert os.environ["VIPERSIGHT_MIRROR"] == "/data/mirror"
     assert os.environ["VIPERSIGHT_RUN"] == "snakemake --configfile 'config/a b.yaml'"
 
