@@ -94,18 +94,18 @@ def peak_memory_mb() -> float:
     return round(kib / 1024, 1)
 
 
-def announce_run(study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, Path | None]) -> None:
+def announce_run(study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, str]) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
-    The code's place, the study, how the run is typed (config: the words behind --config); site: folders by environment
-    variable (study.py: SITE_VARIABLES).
+    The code's place, the study, how the run is typed (config: the words behind --config); site: folders and limits by
+    environment variable (Study.site).
     """
     words = ["snakemake"]
     words += ["--configfile", *configfiles] if configfiles else []
     words += ["--config", *config] if config else []
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ.update({"PYTHONPATH": path, "VIPERSIGHT_STUDY": study, "VIPERSIGHT_RUN": shlex.join(words)})
-    os.environ.update({variable: str(folder) for variable, folder in site.items() if folder})
+    os.environ.update(site)
 
 
 def rebuild_command(output: str | Path) -> str:
