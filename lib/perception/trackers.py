@@ -16,6 +16,7 @@ import pandas as pd
 
 from lib.config.base import identity
 from lib.config.track import Tracker
+from lib.deferred import deferred
 from lib.perception.streaming import clipped, frame_times
 from lib.tables import COLUMNS, TRACK_STATS, TRACKS, empty
 
@@ -27,7 +28,8 @@ def build_tracker(settings: Tracker, frame_size: tuple[int, int]) -> Any:
     import boxmot
 
     values = identity(settings)
-    make = getattr(boxmot, CLASSES[values.pop("kind")])
+    with deferred("torch"):  # boxmot loads a tracker's module when it is first named
+        make = getattr(boxmot, CLASSES[values.pop("kind")])
     logging.getLogger("boxmot").setLevel(logging.WARNING)  # it announces every object; importing the class sets the level
     values["per_class"] = values.pop("classes_separately")
     if settings.kind == "sfsort":
