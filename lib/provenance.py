@@ -95,11 +95,12 @@ def peak_memory_mb() -> float:
 
 
 def announce_run(
-    study: str, configfiles: Sequence[str], overrides: Mapping[str, Any], site: Mapping[str, Path | None]
+    study: str, configfiles: Sequence[str], overrides: Mapping[str, Any], site: Mapping[str, Path | str | None]
 ) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
-    The code's place, the study, how the run is typed, and folders of the site (VIPERSIGHT_MIRROR, VIPERSIGHT_RAW).
+    The code's place, the study, how the run is typed, folders of the site (VIPERSIGHT_MIRROR, VIPERSIGHT_RAW), and the limits
+    of decoding (VIPERSIGHT_LIMITS).
     """
     words = ["snakemake"]
     words += ["--configfile", *configfiles] if configfiles else []

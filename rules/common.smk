@@ -34,8 +34,13 @@ inputs = Inputs(STUDY, workflow.basedir)
 config.clear()
 config.update(STUDY.model_dump(mode="json"))
 
-# What the jobs' programs are handed by the environment: where the code is, how their files are made again, site folders.
-announce_run(STUDY.study, CONFIGFILES, dict(workflow.config_settings.config), STUDY.paths.folders())
+# What the jobs' programs are handed by the environment: where the code is, how their files are made again, site folders, limits.
+announce_run(
+    STUDY.study,
+    CONFIGFILES,
+    dict(workflow.config_settings.config),
+    STUDY.paths.folders() | {"limits": STUDY.limits.model_dump_json()},
+)
 
 
 # Constraints by shape, not by list: an unknown name then reaches the look-up, which can say what is known.

@@ -51,6 +51,9 @@ class FileEntry(Section):
 class _Files(Section):
     """Where the files of a source are: a local folder (`root`) or a table of downloads (`files`), exactly one of both."""
 
+    follow_links: bool = Field(
+        False, description="Accept links below `root` that lead out of it; else such files count as missing, by name."
+    )
     root: str | None = Field(
         None,
         description="Local folder, referenced and not copied; relative to the working directory; $VARIABLES are filled in.",
@@ -173,6 +176,16 @@ class Dataset(Section):
     )
     on_missing: Literal["fail", "skip"] = Field(
         "fail", description="A file that is missing or broken: stop, or leave it out and count it in quality.csv."
+    )
+    on_damaged: Literal["keep", "skip", "fail"] = Field(
+        "keep",
+        description="A video that is cut or damaged inside: keep what comes before the damage (a warning, and frames_lost in "
+        "quality.csv), leave the video out like a missing one, or stop.",
+    )
+    check: Literal["frames", "headers"] = Field(
+        "frames",
+        description="How media are looked at once: decode every frame, which finds damage inside; or read headers and count "
+        "packets only, where decoding everything takes too long: damage then stops the stage that meets it.",
     )
     stream: int | None = Field(
         None, ge=0, description="Index of the video stream in files with several; null = the default one."

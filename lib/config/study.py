@@ -20,6 +20,7 @@ from lib.config.download import Dataset
 from lib.config.evaluate import EvaluateSettings
 from lib.config.export import ExportSettings
 from lib.config.leaderboard import Board
+from lib.config.limits import Limits
 from lib.config.merge import CONFIG_FOLDER, merged, read_with_includes
 from lib.config.predict import PredictSettings, Tta
 from lib.config.report import ReportSettings
@@ -57,6 +58,9 @@ class Study(Section):
     study: Name = Field(description="Name of the study.")
     description: str = shown("", "What the study asks, for people.")
     paths: Paths = Field(default_factory=Paths, description="Folders of this site; never part of a result.")
+    limits: Limits = Field(
+        default_factory=Limits, description="How much one media file may take to decode; never part of a result."
+    )
     seeds: list[Seed] = Field([0], min_length=1, description="Seeds that every trained variant runs with.")
     datasets: dict[Name, Dataset] = Field(default_factory=dict, description="Name → where videos and truth come from.")
     weights: dict[Name, Weights] = Field(default_factory=dict, description="Name → a model file, or a trained variant.")

@@ -8,6 +8,7 @@ images, needed for px, are those seen after turning by EXIF, as trainers of this
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,9 @@ def _add_image(root: Path, image: Path, split: str, reading: _Reading) -> None:
     if not label.is_file():
         note = {"original": original, "what": "label file", "value": str(label), "cause": "absent: taken as background"}
         reading.dropped.append(note)
-    width, height = image_size(image) if image.is_file() else (0, 0)  # a missing image is ingest's to judge
+    width, height = 0, 0
+    with suppress(DataError):  # a missing or broken image is ingest's to judge, by the dataset's policy
+        width, height = image_size(image)
     add_item(reading.items, Item(original, image, "image", split, 1, None, width or None, height or None), label)
     for number, line in enumerate(lines, 1):
         if line.strip() and width:
