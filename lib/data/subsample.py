@@ -15,6 +15,11 @@ without a frame once there are as many frames as videos. The others follow by (r
 ties by u: the Webster / Sainte-Laguë seats of the videos. Largest remainder would share as fairly, but is not monotone in
 the total (the Alabama paradox): with it, a larger arm could lose a frame of a smaller one. Ranks within a video do not
 depend on the others.
+
+Whole units. With unit `video`, S_c is all of F_c in the first ceil(p_c V_c) of the V_c videos that hold c, ordered by hash.
+With unit `segment` videos are cut at every multiple of segment_s; the segments that hold c stand in the order above (a
+segment takes the place of a frame), and S_c is all of F_c in the first of them that together hold at least ceil(p_c |F_c|)
+frames: nested, and too large by less than one segment. Segments of equal weight give exactly ceil(p_c N_c) of N_c.
 """
 
 from __future__ import annotations
@@ -22,7 +27,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from math import ceil
 from typing import Any
 
@@ -31,6 +35,7 @@ import pandas as pd
 
 from lib.config.base import ConfigError, nearest
 from lib.config.subsample import Arm
+from lib.data.hashing import hashes
 from lib.data.splits import exact
 from lib.files import DataError, sha256_text
 
@@ -40,20 +45,27 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Pool:
-    """The N frames of the arm's split as arrays: keys, videos (N,) str, numbers (N,) int64.
+    """The N frames of the arm's split as arrays: keys, videos (N,) str, numbers (N,) int64, codes (N,) int, number of the
+    video.
 
     members: class -> (n,) int64, rows of the frames that hold it, ascending. boxes: class -> (n,) int64, how many of it
     each of them holds (empty when the index does not say). background: (m,) int64, rows without a class. ignored: (N,)
-    bool, whether a frame holds ignored boxes (None when the index does not say).
+    bool, whether a frame holds ignored boxes (None when the index does not say). units: (N,) int64, number of the video or
+    segment that is drawn whole with a frame; unit_names, unit_videos: (U,) its name and the number of its video (None with
+    unit frame).
     """
 
     keys: np.ndarray
     videos: np.ndarray
     numbers: np.ndarray
+    codes: np.ndarray
     members: dict[str, np.ndarray]
     boxes: dict[str, np.ndarray]
     background: np.ndarray
     ignored: np.ndarray | None
+    units: np.ndarray | None
+    unit_names: np.ndarray | None
+    unit_videos: np.ndarray | None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -64,11 +76,11 @@ def subsample(
 ) -> pd.DataFrame:
     """The frames of an arm: key, video, frame, reason, in the order of `index`.
 
-    index: key, video, frame, classes (list of the distinct classes in the frame); with a column `split`, only rows of
-    arm.split are drawn from. size: frames of the arm named by arm.size_of. classes: those of the dataset, for better
-    messages (default: those that `index` holds). reason: the classes that drew the frame, joined by `+` in order of name,
-    or `background`, or `control`. ConfigError: an unknown class, a class without frames in the split, a result without
-    frames.
+    index: key, video, frame, classes (list of the distinct classes in the frame), with unit segment also time_s; with a
+    column `split`, only rows of arm.split are drawn from. size: frames of the arm named by arm.size_of. classes: those of
+    the dataset, for better messages (default: those that `index` holds). reason: the classes that drew the frame, joined
+    by `+` in order of name, or `background`, or `control`. ConfigError: an unknown class, a class without frames in the
+    split, a result without frames.
     """
     known = set(classes if classes is not None else _distinct_classes(index))
     pool = _pool(index, arm)
@@ -109,9 +121,9 @@ def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
     if (repeated := pd.Index(keys).duplicated()).any():
         raise DataError(f"the index lists {keys[repeated][0]!r} twice. Hint: pack the shards again.")
     lengths = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
-    codes, names = pd.factorize(np.asarray([name for some in lists for name in some], dtype=object), sort=True)
-    by_class = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=len(names)))[:-1]
+    numbers, names = pd.factorize(np.asarray([name for some in lists for name in some], dtype=object), sort=True)
+    by_class = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=len(names)))[:-1]
 
     def per_class(values: np.ndarray) -> dict[str, np.ndarray]:
         parts = np.split(values[by_class], ends)
@@ -120,15 +132,41 @@ def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
     boxes = {}
     if "instances" in columns:
         boxes = per_class(np.asarray([number for some in columns["instances"] for number in some], dtype=np.int64))
+    videos = columns["video"].astype(object)
+    codes, video_names = pd.factorize(videos)
+    units, unit_names, unit_videos = _units(columns, codes, video_names, arm)
     return _Pool(
         keys=keys,
-        videos=columns["video"].astype(object),
+        videos=videos,
         numbers=columns["frame"],
+        codes=codes,
         members=per_class(np.repeat(np.arange(len(lists)), lengths)),
         boxes=boxes,
         background=np.flatnonzero(lengths == 0),
         ignored=columns["ignored"] > 0 if "ignored" in columns else None,
+        units=units,
+        unit_names=unit_names,
+        unit_videos=unit_videos,
     )
+
+
+def _units(
+    columns: Mapping[str, np.ndarray], codes: np.ndarray, videos: np.ndarray, arm: Arm
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """(units, unit_names, unit_videos) as _Pool has them; codes: (N,) int, place of a frame's video in `videos`."""
+    if arm.unit == "frame":
+        return None, None, None
+    if arm.unit == "video":
+        return codes, videos, np.arange(len(videos))
+    if "time_s" not in columns:
+        raise DataError("unit segment needs the index's column time_s. Hint: pack the shards again.")
+    # whole microseconds: 0.3 s / 0.1 s as binary numbers is a little less than 3
+    times = np.rint(columns["time_s"].astype(np.float64) * 1e6).astype(np.int64)
+    numbers = times // round(arm.segment_s * 1e6)
+    distinct, units = np.unique(codes * (numbers.max() + 1) + numbers, return_inverse=True)
+    of_video, number = np.divmod(distinct, numbers.max() + 1)
+    names = [f"{videos[video]}\0{one}" for video, one in zip(of_video.tolist(), number.tolist(), strict=True)]
+    return units, np.asarray(names, dtype=object), of_video
 
 
 def _check(pool: _Pool, arm: Arm, known: set[str], size: int | None) -> None:
@@ -174,9 +212,8 @@ def _background(pool: _Pool, arm: Arm, seed: int, *, objects: int) -> np.ndarray
     count = min(len(pool.background), requested_background(arm, objects, len(pool.background)))
     if arm.unit == "frame":
         return _first_frames(pool, pool.background, count, seed, f"\0{BACKGROUND}")
-    order, lengths = _video_order(pool, pool.background, seed, f"\0{BACKGROUND}")
-    videos = int(np.searchsorted(np.cumsum(lengths), count)) + 1 if count else 0  # whole videos until there are enough
-    return _frames_of(pool, pool.background, order[:videos])
+    order, lengths = _unit_order(pool, pool.background, arm.unit, seed, f"\0{BACKGROUND}")
+    return _frames_of(pool, pool.background, order[: _enough(lengths, count)])
 
 
 def requested_background(arm: Arm, objects: int, background: int) -> int:
@@ -191,53 +228,69 @@ def requested_background(arm: Arm, objects: int, background: int) -> int:
 def _share(pool: _Pool, rows: np.ndarray, share: float, unit: str, seed: int, purpose: str) -> np.ndarray:
     if share in (0, 1):
         return rows if share else rows[:0]
+    count = ceil(exact(share) * len(rows))
     if unit == "frame":
-        return _first_frames(pool, rows, ceil(exact(share) * len(rows)), seed, purpose)
-    order, _ = _video_order(pool, rows, seed, purpose)
-    return _frames_of(pool, rows, order[: ceil(exact(share) * len(order))])
+        return _first_frames(pool, rows, count, seed, purpose)
+    order, lengths = _unit_order(pool, rows, unit, seed, purpose)
+    units = ceil(exact(share) * len(order)) if unit == "video" else _enough(lengths, count)
+    return _frames_of(pool, rows, order[:units])
 
 
 def _first_frames(pool: _Pool, rows: np.ndarray, count: int, seed: int, purpose: str) -> np.ndarray:
-    return rows[frame_order(pool.keys[rows], pool.videos[rows], seed, purpose)[:count]]
+    """The first `count` of `rows` in the order of `frame_order`, without putting all of them into it."""
+    if not count:
+        return rows[:0]
+    u = hashes(pool.keys[rows], seed, purpose)
+    seat = _seats(u, pool.codes[rows])
+    last = np.partition(seat, count - 1)[count - 1]
+    surely, perhaps = np.flatnonzero(seat < last), np.flatnonzero(seat == last)
+    perhaps = perhaps[np.argsort(u[perhaps])]
+    return rows[np.concatenate([surely, perhaps[: count - len(surely)]])]
 
 
-def frame_order(keys: Iterable[str], videos: Iterable[str], seed: int, purpose: str) -> np.ndarray:
+def frame_order(keys: Iterable[str], videos: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     """(N,) int64: places of the N frames in the order in which they are drawn (the rule is in the module's docstring).
 
-    purpose: the class, so that the draws of different classes are independent.
+    videos: (N,) names or numbers of the frames' videos. purpose: the class, so that the draws of different classes are
+    independent.
     """
-    u = _hashes(keys, seed, purpose)
-    codes, _ = pd.factorize(np.asarray(videos, dtype=object))
-    by_video = np.lexsort((u, codes))
+    u = hashes(keys, seed, purpose)
+    return np.lexsort((u, _seats(u, np.asarray(videos))))
+
+
+def _seats(u: np.ndarray, videos: np.ndarray) -> np.ndarray:
+    """(N,) float64: Webster seat of each frame among its video's frames, which stand by u."""
+    codes, _ = pd.factorize(videos)
+    by_u = np.argsort(u)
     lengths = np.bincount(codes)
+    small = codes.astype(np.uint16) if len(lengths) < 2**16 else codes  # numpy sorts 16 bits by radix, in linear time
+    by_video = by_u[np.argsort(small[by_u], kind="stable")]
     starts = np.cumsum(lengths) - lengths
     rank = np.empty(len(u), dtype=np.int64)
     rank[by_video] = np.arange(len(u)) - np.repeat(starts, lengths)
-    seat = np.where(rank == 0, 0.0, (rank + 0.5) / lengths[codes])  # every video's first frame before any second one
-    return np.lexsort((u, seat))
+    return np.where(rank == 0, 0.0, (rank + 0.5) / lengths[codes])  # every video's first frame before any second one
 
 
-def _video_order(pool: _Pool, rows: np.ndarray, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
-    """((V,) video ids in the order in which they are drawn, (V,) how many of `rows` each holds)."""
-    codes, videos = pd.factorize(pool.videos[rows], sort=True)
-    lengths = np.bincount(codes)
-    order = np.argsort(_hashes(videos, seed, f"{purpose}\0video"), kind="stable")
-    return videos[order], lengths[order]
+def _unit_order(pool: _Pool, rows: np.ndarray, unit: str, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+    """((U,) numbers of the units in the order in which they are drawn, (U,) how many of `rows` each holds)."""
+    present, lengths = np.unique(pool.units[rows], return_counts=True)
+    names = pool.unit_names[present]
+    if unit == "video":
+        order = np.argsort(hashes(names, seed, f"{purpose}\0video"), kind="stable")
+    else:
+        order = frame_order(names, pool.unit_videos[present], seed, f"{purpose}\0segment")
+    return present[order], lengths[order]
 
 
-def _frames_of(pool: _Pool, rows: np.ndarray, videos: np.ndarray) -> np.ndarray:
-    return rows[np.isin(pool.videos[rows], videos)]
+def _enough(lengths: np.ndarray, count: int) -> int:
+    """How many units, taken in order, hold at least `count` frames."""
+    return int(np.searchsorted(np.cumsum(lengths), count)) + 1 if count else 0
 
 
-def _hashes(names: Iterable[str], seed: int, purpose: str) -> np.ndarray:
-    """(N,) uint64: BLAKE2b-64 of (seed, purpose, name); u / 2^64 would be uniform in [0, 1)."""
-    start = blake2b(f"{seed}\0{purpose}\0".encode(), digest_size=8)
-    digests = []
-    for name in names:
-        one = start.copy()
-        one.update(name.encode())
-        digests.append(one.digest())
-    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
+def _frames_of(pool: _Pool, rows: np.ndarray, units: np.ndarray) -> np.ndarray:
+    drawn = np.zeros(len(pool.unit_names), dtype=bool)
+    drawn[units] = True
+    return rows[drawn[pool.units[rows]]]
 
 
 def _result(pool: _Pool, drawn: Mapping[str, np.ndarray], kept: np.ndarray) -> pd.DataFrame:
@@ -253,8 +306,9 @@ def counts(index: pd.DataFrame, frames: pd.DataFrame, arm: Arm) -> dict[str, Any
 
     index: as for `subsample`, with `instances` (list of the number of boxes, parallel to `classes`) and, if present,
     `ignored` (boxes that are neither object nor background). Per class: fraction (stated or 1), frames and instances in
-    the split (`pool_`), requested (of the unit), achieved; ratio = frames against the class with most frames, as 1:4 is
-    0.25. sha256 is that of the sorted keys: equal sums mean equal arms.
+    the split (`pool_`), requested (frames, or videos with that unit), achieved, with unit segment also the segments; ratio
+    = frames against the class with most frames, as 1:4 is 0.25. sha256 is that of the sorted keys: equal sums mean equal
+    arms.
     """
     pool = _pool(index, arm)
     kept = pd.Index(pool.keys).isin(frames["key"])
@@ -272,8 +326,8 @@ def counts(index: pd.DataFrame, frames: pd.DataFrame, arm: Arm) -> dict[str, Any
     return {
         "frames": int(kept.sum()),
         "pool_frames": len(pool),
-        "videos": len(set(pool.videos[kept])),
-        "pool_videos": len(set(pool.videos)),
+        "videos": len(np.unique(pool.codes[kept])),
+        "pool_videos": len(np.unique(pool.codes)),
         "background": background,
         "classes": of_class,
         "sha256": key_digest(frames["key"]),
@@ -285,8 +339,12 @@ def _class_counts(pool: _Pool, kept: np.ndarray, name: str, rows: np.ndarray, ar
     if arm.size_of is None:
         fraction = arm.fractions.get(name, 1.0)
         found |= {"fraction": fraction, "stated": name in arm.fractions}
-        units = len(set(pool.videos[rows])) if arm.unit == "video" else len(rows)
-        found[f"requested_{arm.unit}s"] = ceil(exact(fraction) * units)
+        videos = arm.unit == "video"
+        units = len(np.unique(pool.codes[rows])) if videos else len(rows)
+        found["requested_videos" if videos else "requested_frames"] = ceil(exact(fraction) * units)
+    if arm.unit == "segment":
+        inside = pool.units[rows]
+        found |= {"pool_segments": len(np.unique(inside)), "segments": len(np.unique(inside[kept[rows]]))}
     found["achieved_fraction"] = round(found["frames"] / len(rows), 6)
     if pool.boxes:
         boxes = pool.boxes[name]

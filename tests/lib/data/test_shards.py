@@ -323,10 +323,13 @@ def test_cut_while_open(packed):
 def test_index_of_another_build(world, packed, tmp_path):
     world.write(tmp_path / "other", stride=2)
     (packed.parent / "index.parquet").write_bytes((tmp_path / "other" / "index.parquet").read_bytes())
-    with pytest.raises(DataError, match="states 18 samples"):
+    with pytest.raises(DataError, match=r"index\.parquet: its sha256 is not the one in manifest\.json"):
         ShardReader(packed)
     (packed.parent / "index.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match="not a readable Parquet"):
+        read_index(packed.parent / "index.parquet")
+    (packed.parent / "index.parquet").unlink()
+    with pytest.raises(DataError, match=r"index\.parquet: file not found"):
         ShardReader(packed)
 
 
