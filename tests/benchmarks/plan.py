@@ -85,7 +85,7 @@ def measure(size: str) -> Result:
     with tempfile.TemporaryDirectory(prefix="vipersight-bench-") as name:
         folder = Path(name)
         make(folder, videos, chunks)
-        words = ["--dry-run", "--quiet", "all", "--directory", folder, "--cores", "2"]
+        words = ["--dry-run", "--quiet", "rules", "--directory", folder, "--cores", "2"]
         ours = ["--snakefile", PROJECT / "Snakefile", "--configfile", folder / "study.yaml", *words]
         floor = ["--snakefile", folder / "one.smk", *words]
         sides = {"ours": lambda: python("snakemake", *ours), "one rule": lambda: python("snakemake", *floor)}
@@ -107,8 +107,7 @@ def _output(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def planned(words: list[Any]) -> int:
     """Jobs of the plan, as Snakemake counts them."""
-    loud = [str(word) for word in words if word not in ("--quiet", "all")]
-    done = _output([sys.executable, "-m", "snakemake", *loud, "--quiet", "rules"])
+    done = _output([sys.executable, "-m", "snakemake", *map(str, words)])
     total = re.findall(r"^total\s+(\d+)", done.stdout + done.stderr, re.MULTILINE)
     return int(total[-1])
 
