@@ -119,7 +119,9 @@ def measure(size: str) -> Result:
         result.rows.append(compared(f"tables to scores: {figure}", runs, figure, target=target, **sides))
     apart = {name: abs(found["ours"][name] - found["peer"][place]) for name, place in NAMES.items()}
     result.facts["largest difference of a number, tables"] = float(max(apart.values()))
-    result.notes.append("The target, a ratio of at most 1 / 20, is meant for the full size: 5,000 images, 200,000 detections.")
+    result.notes.append(
+        "The target, a ratio of at most 1 / 20, is meant for the full size: 5,000 images, 200,000 detections."
+    )
     with tempfile.TemporaryDirectory(prefix="vipersight-bench-") as name:
         from_files(result, Path(name), ground, results, repeats)
     return result

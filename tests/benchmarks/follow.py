@@ -76,7 +76,9 @@ class Case:
         self.frames = facts.frames
         row = {"video": clip, "original": self.media.name, "split": "test", "path": str(self.media), "kind": "video"}
         row |= {"sha256": "", "stream": facts.stream, "fps": facts.fps, "frames": facts.frames, "width": facts.width}
-        write_table(folder / "manifest.parquet", pd.DataFrame([row | {"height": facts.height, "duration_s": 1.0}]), "manifest")
+        write_table(
+            folder / "manifest.parquet", pd.DataFrame([row | {"height": facts.height, "duration_s": 1.0}]), "manifest"
+        )
         write_json(folder / "weights.json", {"format": "onnx", "file": "model.onnx"})
         (folder / "model.onnx").symlink_to(self.weights)
         write_text(folder / "bytetrack.yaml", json.dumps(BYTETRACK))
@@ -96,9 +98,7 @@ class Case:
     def _run(self, module: str, *words: str | Path) -> Spent:
         figures = self.folder / "figures.json"
         env = {"YOLO_CONFIG_DIR": str(self.folder), "VIPERSIGHT_DEVICE": "cpu"}
-        spent = python(
-            "tests.benchmarks.counted", figures, module, *words, folder=self.folder, env=env, reads=figures
-        )
+        spent = python("tests.benchmarks.counted", figures, module, *words, folder=self.folder, env=env, reads=figures)
         return Spent(spent.wall, spent.cpu, spent.memory, {"outside": spent.cpu - spent.more["session"]})
 
     def report(self, result: Result, runs: dict[str, list[Spent]]) -> None:

@@ -97,7 +97,11 @@ def in_process(work: Callable[[], Any]) -> Spent:
 
 
 def child(
-    words: Sequence[str | Path], *, folder: Path | None = None, env: Mapping[str, str] | None = None, reads: Path | None = None
+    words: Sequence[str | Path],
+    *,
+    folder: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    reads: Path | None = None,
 ) -> Spent:
     """Run a command to its end and measure it with all its children. reads: a JSON file of further figures it writes.
 
@@ -239,7 +243,9 @@ def main(measure: Callable[[str], Result], module: str) -> None:
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", choices=SIZES, default="small", help="tiny = seconds, small = make bench, full = its limits")
+    parser.add_argument(
+        "--size", choices=SIZES, default="small", help="tiny = seconds, small = make bench, full = its limits"
+    )
     parser.add_argument("--record", action="store_true", help="keep the table in tests/benchmarks/records/")
     parser.add_argument("--json", type=Path, help="write the facts and rows there too")
     given = parser.parse_args()

@@ -30,7 +30,9 @@ SEEDS = 3
 
 def study(root: Path, chunks: int) -> dict[str, Any]:
     """A study with every stage: two detectors, two trackers, shards with tracks, an arm and two models per share."""
-    arms = {f"p{int(100 * share)}": {"shardset": "full", "background": "all", "fractions": {"car": share}} for share in ARMS}
+    arms = {
+        f"p{int(100 * share)}": {"shardset": "full", "background": "all", "fractions": {"car": share}} for share in ARMS
+    }
     models = {
         f"{model}-{arm}": {"arm": arm, "training": {"model": model}} for arm in arms for model in ("yolo11n", "yolo11s")
     }

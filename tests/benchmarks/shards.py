@@ -47,7 +47,9 @@ def make(folder: Path, count: int) -> Made:
     """Raw JPEGs and a shardset packed from them."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 255, (UNLIKE, 30, 40, 3), dtype=np.uint8)
-    jpegs = [cv2.imencode(".jpg", cv2.resize(one, SHAPE[::-1], interpolation=cv2.INTER_CUBIC))[1].tobytes() for one in small]
+    jpegs = [
+        cv2.imencode(".jpg", cv2.resize(one, SHAPE[::-1], interpolation=cv2.INTER_CUBIC))[1].tobytes() for one in small
+    ]
     raw = folder / "raw"
     raw.mkdir()
     rows = []
@@ -138,7 +140,9 @@ def measure(size: str) -> Result:
         result.rows.append(compared(f"{what}, beside {peer}", runs, "wall", **options))
     result.facts["names of members equal tarfile's"] = packed[0] == packed[1]
     result.facts["all readers give the same pictures in the same order"] = len({tuple(one) for one in found.values()}) == 1
-    result.notes.append("The ratio is of rates: more is better. webdataset's reader is asked for bytes, as ours gives them.")
+    result.notes.append(
+        "The ratio is of rates: more is better. webdataset's reader is asked for bytes, as ours gives them."
+    )
     return result
 
 

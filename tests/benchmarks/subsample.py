@@ -30,7 +30,14 @@ def index_of(frames: int) -> pd.DataFrame:
     names = [kinds[place] for place in person + 2 * hook]
     key = np.char.add(video.astype(str), np.char.add("-", np.char.zfill((number % 500).astype(str), 6))).astype(object)
     return pd.DataFrame(
-        {"key": key, "video": video, "frame": number % 500, "time_s": (number % 500) / 25, "split": "train", "classes": names}
+        {
+            "key": key,
+            "video": video,
+            "frame": number % 500,
+            "time_s": (number % 500) / 25,
+            "split": "train",
+            "classes": names,
+        }
     )
 
 
