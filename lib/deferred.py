@@ -1,7 +1,7 @@
 """Import a library without the heavy one that it names at its top and rarely uses. Not here: any such library.
 
-boxmot's trackers import torch for appearance models and for handing out tensors. Tracking boxes uses neither, and torch would
-be two thirds of a tracking job's start and memory.
+boxmot's trackers import torch for appearance models and for handing out tensors. Tracking boxes uses neither, and torch
+would be two thirds of a tracking job's start and memory.
 """
 
 from __future__ import annotations

@@ -91,9 +91,9 @@ def curves(prepared: Prepared, n_classes: int, *, max_det: int) -> tuple[np.ndar
 def matches_at_50(prepared: Prepared, n_classes: int, *, max_det: int) -> pd.DataFrame:
     """One row per scored detection, matched at IoU 0.50.
 
-    Columns: class_index (int64), score (float64), matched and ignored (bool; matched = true positive, ignored = neither true
-    nor false positive, neither = false positive). A pass of its own over one area and one IoU: keeping the overlaps, which
-    this table needs, in the pass over all of them costs more.
+    Columns: class_index (int64), score (float64), matched and ignored (bool; matched = true positive, ignored = neither
+    true nor false positive, neither = false positive). A pass of its own over one area and one IoU: keeping the overlaps,
+    which this table needs, in the pass over all of them costs more.
     """
     grid = _grid(prepared, n_classes, max_det, retain_iou=True, iou_thresholds=[0.5], area_ranges=_every_area())
     table = pa.record_batch(per_detection_to_arrow_pycapsule(grid, False))

@@ -1,5 +1,5 @@
-"""ONNX files that ultralytics exported: reading their description, looking at frames. Not here: exporting, and ONNX files of
-other makers (their outputs mean something else; they are refused).
+"""ONNX files that ultralytics exported: reading their description, looking at frames. Not here: exporting, and ONNX files
+of other makers (their outputs mean something else; they are refused).
 
 Runs without torch and ultralytics, which a detection job would spend most of its start and of its memory on. Letterbox,
 suppression and scaling back are ultralytics' steps on arrays; a test compares the boxes with the library's own. Letters: A
@@ -50,9 +50,7 @@ class OnnxPredictor(YoloPredictor):
     def _step(self) -> int | None:
         return None if self.fixed_size else self._stride
 
-    def _boxes(
-        self, images: np.ndarray, shape: tuple[int, ...], conf: float, iou: float, max_det: int
-    ) -> list[np.ndarray]:
+    def _boxes(self, images: np.ndarray, shape: tuple[int, ...], conf: float, iou: float, max_det: int) -> list[np.ndarray]:
         size = (images.shape[2], images.shape[3])
         step = self.fixed_batch or len(images)
         found: list[np.ndarray] = []
@@ -115,7 +113,7 @@ def suppressed(raw: np.ndarray, conf: float, iou: float, max_det: int) -> np.nda
 
 
 def scaled_back(boxes: np.ndarray, size: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
-    """Boxes (N, 6) in px of the input of `size` (height, width), in px of the frame of `shape` (H, W, …), cut at its edges."""
+    """Boxes (N, 6) in input px, of `size` (height, width), in frame px, of `shape` (H, W, …), cut at its edges."""
     height, width = _fitted(shape, size)
     top, left = _border(size[0] - height), _border(size[1] - width)
     boxes[:, :4] -= np.array([left, top, left, top], dtype=np.float32)
@@ -137,7 +135,7 @@ def inspect(path: Path) -> dict[str, Any]:
 
 
 def open_session(path: Path) -> Any:
-    """onnxruntime's session on the chosen device. DataError for a damaged file, ConfigError for a device that is not there."""
+    """onnxruntime's session on the chosen device. DataError: a damaged file; ConfigError: a device that is not there."""
     import onnxruntime
 
     providers = _providers(onnxruntime.get_available_providers())
@@ -164,7 +162,7 @@ def _providers(available: list[str]) -> list[Any]:
 
 
 def read_metadata(path: Path, session: Any) -> dict[str, Any]:
-    """What ultralytics wrote into the file: `names`, `imgsz` [height, width] px, `stride` px; `batch`, `size` null when free.
+    """What ultralytics wrote into the file: names, imgsz [height, width] px, stride px, and batch, size (null = any).
 
     Raises DataError when it is none of ultralytics' detectors.
     """

@@ -1,8 +1,8 @@
 """COCO box scores of a made set against pycocotools: the same numbers, how much sooner.
 
 Tables to scores: `lib.metrics.detection.evaluate`, with its F1 and its scores per class, against pycocotools from its own
-dicts in memory to its twelve numbers. Files to scores: the `score` program against pycocotools over the same two files, whole
-processes; ours checks every entry of them first.
+dicts in memory to its twelve numbers. Files to scores: the `score` program against pycocotools over the same two files,
+whole processes; ours checks every entry of them first.
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ def measure(size: str) -> Result:
         result.rows.append(compared(f"tables to scores: {figure}", runs, figure, target=target, **sides))
     apart = {name: abs(found["ours"][name] - found["peer"][place]) for name, place in NAMES.items()}
     result.facts["largest difference of a number, tables"] = float(max(apart.values()))
-    result.notes.append(
-        "The target, a ratio of at most 1 / 20, is meant for the full size: 5,000 images, 200,000 detections."
-    )
+    result.notes.append("Target: a ratio of at most 1 / 20 at the full size, 5,000 images and 200,000 detections.")
     with tempfile.TemporaryDirectory(prefix="vipersight-bench-") as name:
         from_files(result, Path(name), ground, results, repeats)
     return result

@@ -59,8 +59,7 @@ def measure(size: str) -> Result:
             case.report(result, runs)
     result.notes.append("Ours: detect and track as two processes one after the other; memory is the larger of both.")
     result.notes.append(
-        "What is left of differences: ultralytics' filter starts a track with other uncertainties than boxmot's, so that the "
-        "first boxes of a track differ by fractions of a px; OpenCV and PyAV convert colours alike but not to the last bit."
+        "Both sides decode with FFmpeg and suppress by the same rule; Kalman filter and lost tracks are each library's own."
     )
     return result
 

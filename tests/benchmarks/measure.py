@@ -2,7 +2,7 @@
 question.
 
 A side is measured in a process of its own (CPU seconds with all of its children, peak memory of the whole family) or in
-this one. Sides take turns, so that what else the machine does falls on all of them; medians are compared, never single runs.
+this one. Sides take turns, so that what else the machine does falls on all of them, and medians are compared.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Spent:
 class Row:
     """One line of the table: ours, the peer's or floor's, their ratio and what it should be.
 
-    target: (`<=` or `>=`, number) for the ratio ours / peer, or for our own figure where there is no peer; None = only told.
+    target: (`<=` or `>=`, number) for the ratio ours / peer, or for our own figure where there is no peer.
     """
 
     what: str
@@ -243,9 +243,7 @@ def main(measure: Callable[[str], Result], module: str) -> None:
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--size", choices=SIZES, default="small", help="tiny = seconds, small = make bench, full = its limits"
-    )
+    parser.add_argument("--size", choices=SIZES, default="small", help="small = make bench, full = make bench-long")
     parser.add_argument("--record", action="store_true", help="keep the table in tests/benchmarks/records/")
     parser.add_argument("--json", type=Path, help="write the facts and rows there too")
     given = parser.parse_args()

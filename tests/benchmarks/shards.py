@@ -120,6 +120,11 @@ def decoded(contents: Iterator[bytes]) -> list[int]:
     return [int(cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR).sum()) for one in contents]
 
 
+def names(path: Path) -> list[str]:
+    with tarfile.open(path) as tar:
+        return tar.getnames()
+
+
 def measure(size: str) -> Result:
     count, repeats = SAMPLES[size], REPEATS[size]
     result = Result(f"Shards of {count:,} samples")
@@ -132,7 +137,7 @@ def measure(size: str) -> Result:
             found[one] = decoded(READERS[one](made))
 
         reading = interleaved({one: lambda one=one: in_process(lambda: read(one)) for one in READERS}, repeats)
-        packed = [tarfile.open(made.folder / tar).getnames() for tar in ("ours.tar", "plain.tar")]
+        packed = [names(made.folder / tar) for tar in ("ours.tar", "plain.tar")]
     asked = [("write", writing, "tarfile", 1.0), ("write", writing, "webdataset", 1.0)]
     asked += [("read and decode", reading, "raw files", 0.9), ("read and decode", reading, "webdataset", 1.0)]
     for what, runs, peer, least in asked:
@@ -140,9 +145,7 @@ def measure(size: str) -> Result:
         result.rows.append(compared(f"{what}, beside {peer}", runs, "wall", **options))
     result.facts["names of members equal tarfile's"] = packed[0] == packed[1]
     result.facts["all readers give the same pictures in the same order"] = len({tuple(one) for one in found.values()}) == 1
-    result.notes.append(
-        "The ratio is of rates: more is better. webdataset's reader is asked for bytes, as ours gives them."
-    )
+    result.notes.append("Ratios of rates: more is better. webdataset is asked for bytes, as our reader gives them.")
     return result
 
 

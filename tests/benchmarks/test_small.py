@@ -68,7 +68,7 @@ def test_subsample() -> None:
     assert [value for name, value in facts.items() if "part of it" in name] == [True] * 3
     for name, reached in facts.items():
         if "reached" in name:
-            assert 0.25 <= reached["person"] + 0.01 and 0.5 <= reached["hook"] + 0.01
+            assert reached["person"] >= 0.24 and reached["hook"] >= 0.49
 
 
 @pytest.mark.slow
