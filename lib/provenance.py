@@ -99,8 +99,8 @@ def announce_run(
 ) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
-    The code's place, the study, how the run is typed, folders of the site (VIPERSIGHT_MIRROR, VIPERSIGHT_RAW), and the limits
-    of decoding (VIPERSIGHT_LIMITS).
+    The code's place, the study, how the run is typed, folders of the site (VIPERSIGHT_MIRROR, VIPERSIGHT_RAW), limits of
+    decoding (VIPERSIGHT_LIMITS).
     """
     words = ["snakemake"]
     words += ["--configfile", *configfiles] if configfiles else []

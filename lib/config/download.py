@@ -179,13 +179,13 @@ class Dataset(Section):
     )
     on_damaged: Literal["keep", "skip", "fail"] = Field(
         "keep",
-        description="A video that is cut or damaged inside: keep what comes before the damage (a warning, and frames_lost in "
-        "quality.csv), leave the video out like a missing one, or stop.",
+        description="A video that is cut or damaged inside: keep what comes before the damage (with a warning, and "
+        "frames_lost in quality.csv), leave the video out and count it there, or stop.",
     )
     check: Literal["frames", "headers"] = Field(
         "frames",
-        description="How media are looked at once: decode every frame, which finds damage inside; or read headers and count "
-        "packets only, where decoding everything takes too long: damage then stops the stage that meets it.",
+        description="How media are looked at once: decode every frame, which finds damage inside; or read headers and "
+        "count packets only, where decoding everything takes too long: damage then stops the stage that meets it.",
     )
     stream: int | None = Field(
         None, ge=0, description="Index of the video stream in files with several; null = the default one."

@@ -71,8 +71,8 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
         item.original: source.refused.get(item.original) or _cause(item, media.get(item.original), furthest)
         for item in chosen
     }
-    causes = _with_damaged(causes, media, dataset.on_damaged)
     _refuse_broken(causes, dataset.on_missing)
+    causes = _with_damaged(causes, media, dataset.on_damaged)
     videos = [
         _video(item, ids[item.original], str(splits[item.original]), media.get(item.original, Media(None)))
         for item in chosen
@@ -172,7 +172,7 @@ def _with_damaged(causes: dict[str, str], media: dict[str, Media], on_damaged: s
             f"{len(damaged)} videos are cut or damaged inside:\n  {listed}{more}\nHint: fetch them again, or set "
             "`on_damaged: keep` (use what comes before the damage) or `on_damaged: skip` (leave them out)."
         )
-    return causes | {name: cause for name, cause in damaged.items()}
+    return causes | damaged
 
 
 def _cut(media: Media) -> str:

@@ -52,8 +52,11 @@ def open_video(path: Path, limits: Limits) -> Any:
         ) from error
 
 
-def video_stream(container: Any, path: Path, wanted: int | None, limits: Limits) -> Any:
-    """The video stream to read: `wanted` (None or below 0 = the one that players choose), set to report damage."""
+def video_stream(container: Any, path: Path, wanted: int | None, limits: Limits, *, careful: bool = False) -> Any:
+    """The video stream to read: `wanted` (None or below 0 = the one that players choose), set to report damage.
+
+    careful: one frame after the other. Threads that decode several at once swallow sound frames beside a damaged one.
+    """
     still = av.stream.Disposition.attached_pic
     videos = {found.index: found for found in container.streams.video if not found.disposition & still}
     if not videos:
@@ -72,7 +75,7 @@ def video_stream(container: Any, path: Path, wanted: int | None, limits: Limits)
             f"{path}: stream {index} has a codec that this build of FFmpeg does not decode. Hint: encode it as H.264."
         )
     check_size(path, chosen.codec_context.width, chosen.codec_context.height, limits)
-    chosen.thread_type = "AUTO"
+    chosen.thread_type = "NONE" if careful else "AUTO"
     chosen.codec_context.options = _STRICT | {"max_pixels": str(limits.max_pixels)}
     return chosen
 
@@ -92,6 +95,60 @@ def too_much_memory(path: Path, limits: Limits) -> DataError:
         f"{path}: decoding needs more memory than limits.memory_mb = {limits.memory_mb} allows. "
         "Hint: is the file damaged? Else raise `limits: memory_mb`."
     )
+
+
+def ends_inside(path: Path, container: str) -> bool:
+    """Whether a file ends before its own structure does: a box, a Matroska segment, a RIFF chunk, a transport packet."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    if container == "mov":
+        return size < _boxes_end(path, size)
+    if container == "matroska":
+        return size < _matroska_end(head)
+    if container == "avi":
+        return size < 8 + int.from_bytes(head[4:8], "little")
+    if container == "mpegts":
+        for packet, first in ((188, 0), (192, 4), (204, 0)):
+            if head[first::packet].startswith(b"\x47\x47\x47"):
+                return size % packet != 0
+    return False
+
+
+def _boxes_end(path: Path, size: int) -> int:
+    """Where the last top-level box of an MP4 or QuickTime file ends by its own account."""
+    at = 0
+    with open(path, "rb") as file:
+        while at < size:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            if length < 8 or len(head) < 8:  # 0: to the end of the file, whatever that is
+                return size + (0 if length == 0 and len(head) >= 8 else 1)
+            at += length
+    return at
+
+
+def _matroska_end(head: bytes) -> int:
+    """Where the segment of a Matroska file ends by its own account, 0 = it does not say (a live recording)."""
+
+    def number(at: int) -> tuple[int, int, int]:
+        """(value, place behind it, its largest value, which means unknown) of a number of 1 to 8 bytes."""
+        length = 9 - head[at].bit_length() if head[at] else 9
+        largest = (1 << 7 * length) - 1
+        return int.from_bytes(head[at : at + length], "big") & largest, at + length, largest
+
+    try:
+        header, at, _ = number(4)
+        at += header
+        if head[at : at + 4] != b"\x18\x53\x80\x67":
+            return 0
+        value, begin, unknown = number(at + 4)
+        return 0 if value == unknown else begin + value
+    except IndexError:
+        return 0
 
 
 def _playlist(path: Path) -> str:

@@ -19,7 +19,7 @@ import av
 import numpy as np
 
 from lib.config.limits import Limits
-from lib.data.decoding.containers import check_size, open_video, too_much_memory, video_stream
+from lib.data.decoding.containers import check_size, ends_inside, open_video, too_much_memory, video_stream
 from lib.files import DataError
 
 _TIMELESS = {"avi", "h264", "hevc", "m4v"}  # formats that store no presentation times: index / stated rate instead
@@ -73,9 +73,23 @@ class _Seen:
     last_s: float = 0.0
     first: Any = None
     came: list[int | None] = field(default_factory=list)  # of the decoded frames, in the order in which they came
-    clean: int = 0  # how many of them came before the first error
+    clean: int = 0  # how many of them came before anything was lost
     errors: list[str] = field(default_factory=list)
-    torn: str = ""  # why the container ended early
+    torn: str = ""  # why packets are lost, at the end or inside
+    decoding: int | None = None  # decoding time of the last packet
+    before: int | None = None  # and of the one before it
+    safe: int | None = None  # the same of the last one before packets were lost
+
+    def tear(self, cause: str) -> None:
+        """Packets are lost from here on; the first loss counts."""
+        if not self.torn:
+            self.torn, self.safe = cause, self.decoding
+
+    def fail(self, cause: str) -> None:
+        """The packet just noted does not decode, so what is decoded behind it cannot be trusted either."""
+        self.errors.append(cause)
+        if not self.torn:
+            self.torn, self.safe = cause, self.before
 
 
 def survey(
@@ -83,14 +97,19 @@ def survey(
 ) -> tuple[FrameIndex, dict[str, Any]]:
     """(index, facts for Probe) of one pass over a file; everything: decode each frame, which finds damage inside.
 
+    That is done one frame after the other: threads that decode several at once blur where damage begins. Many files are
+    looked at in parallel anyway.
+
     DataError: what `open_video` refuses, more than `limits.max_frames`, or nothing that decodes.
     """
     with open_video(path, limits) as container:
-        chosen = video_stream(container, path, stream, limits)
+        chosen = video_stream(container, path, stream, limits, careful=everything)
         try:
             seen = _pass(container, chosen, path, everything, limits, beat)
         except MemoryError as error:
             raise too_much_memory(path, limits) from error
+        if ends_inside(path, container.format.name.split(",")[0]):
+            seen.tear("it ends in the middle")
         if seen.first is None or not seen.ticks:
             cause = f" ({seen.errors[0]})" if seen.errors else ""
             raise DataError(
@@ -108,17 +127,18 @@ def _pass(container: Any, stream: Any, path: Path, everything: bool, limits: Lim
     seen, packets = _Seen(), container.demux(stream)
     while True:
         beat()
+        lost = ""
         try:
             packet = next(packets)
+            lost = "a packet is cut" if packet.size and packet.is_corrupt else ""
         except StopIteration:
             return seen
-        except av.error.FFmpegError as error:  # what came before it counts
-            seen.torn = str(error.strerror)
-            if everything:
-                _decode(stream, None, path, seen, limits)
-            return seen
-        if packet.size and packet.is_corrupt:
-            seen.torn = "its last packet is cut"
+        except av.error.FFmpegError as error:  # the demuxer gives nothing after it
+            lost = str(error.strerror)
+        if lost:
+            if not seen.torn:
+                seen.tear(lost)
+                _decode(stream, None, path, seen, limits)  # what the decoder holds from before
             continue
         if packet.size:
             _note(packet, stream, seen)
@@ -127,8 +147,10 @@ def _pass(container: Any, stream: Any, path: Path, everything: bool, limits: Lim
                 f"{path}: holds more than limits.max_frames = {limits.max_frames} frames. Hint: raise `limits: max_frames` "
                 "if it really is so long."
             )
-        if everything or seen.first is None:
+        if (everything and not seen.torn) or seen.first is None:
             _decode(stream, packet, path, seen, limits)
+            if seen.errors and everything:
+                _decode(stream, None, path, seen, limits)
 
 
 def _note(packet: Any, stream: Any, seen: _Seen) -> None:
@@ -138,6 +160,8 @@ def _note(packet: Any, stream: Any, seen: _Seen) -> None:
         seen.ticks.append(packet.pts)  # what an edit list hides, and what precedes the first key frame, is no frame
         seen.last_s = float((packet.duration or 0) * stream.time_base)
     seen.packets += 1
+    seen.before = seen.decoding
+    seen.decoding = seen.decoding if packet.dts is None else packet.dts
 
 
 def _decode(stream: Any, packet: Any, path: Path, seen: _Seen, limits: Limits) -> None:
@@ -147,38 +171,40 @@ def _decode(stream: Any, packet: Any, path: Path, seen: _Seen, limits: Limits) -
                 check_size(path, frame.width, frame.height, limits)
                 seen.first = frame
             elif (frame.width, frame.height) != (seen.first.width, seen.first.height):
-                seen.errors.append(f"pictures of {frame.width}x{frame.height} px follow ones of another size")
+                seen.fail(f"pictures of {frame.width}x{frame.height} px follow ones of another size")
                 continue
             if frame.is_corrupt:
-                seen.errors.append("a frame is damaged")
+                seen.fail("a frame is damaged")
                 continue
             seen.came.append(frame.pts)
-            seen.clean += not seen.errors
+            seen.clean += not seen.torn
     except av.error.FFmpegError as error:
         if isinstance(error, MemoryError):
             raise
-        seen.errors.append(str(error.strerror))
+        if isinstance(error, EOFError):  # emptied before
+            return
+        seen.fail(str(error.strerror))
 
 
 def _index(seen: _Seen, stream: Any, container: str, everything: bool) -> FrameIndex:
     """The index of what was seen; with every frame decoded, cut before the first one that did not come."""
     rate, base = stated_rate(stream), Fraction(stream.time_base)
+    stated = stream.frames or _stated_by_tag(stream, seen, rate)
     start = seen.keys[0].tick if seen.keys else None
     known = [tick for tick in seen.ticks if tick is not None and (start is None or tick >= start)]
     usable = len(set(known)) == len(known) and None not in seen.ticks and container not in _TIMELESS
-    ticks, damage = sorted(known), seen.torn
+    ticks, damage = _complete(sorted(known), seen) if usable else [], seen.torn
     count = len(seen.ticks)
-    if everything and usable:
+    if everything and usable and ticks:
         ticks, usable, found = _judged(ticks, seen, bool(seen.first.interlaced_frame))
         damage = found or damage
     if everything and not usable:
-        count = seen.clean if seen.errors else len(seen.came)
+        count = seen.clean
         damage = damage or (seen.errors[0] if seen.errors else "")
     times, fps = times_of(ticks, base, rate) if usable else (np.arange(count) / rate, rate)
     turned = round(seen.first.rotation / 90) % 4
     first = {"width": seen.first.width, "height": seen.first.height, "turns": turned}
     first["interlaced"] = int(seen.first.interlaced_frame)
-    stated = stream.frames or _stated_by_tag(stream, fps)
     return FrameIndex(
         ticks=ticks if usable else [],
         times=times,
@@ -211,14 +237,23 @@ def _judged(ticks: list[int], seen: _Seen, interlaced: bool) -> tuple[list[int],
     return ticks[head:end], True, f"frame {end - head} does not decode ({cause})"
 
 
-def _stated_by_tag(stream: Any, fps: float) -> int:
-    """Frames by the duration that Matroska notes per stream, 0 = not noted."""
+def _complete(ticks: list[int], seen: _Seen) -> list[int]:
+    """Presentation times that no lost packet can precede: none is shown before it is decoded. Else numbers would shift."""
+    if not seen.torn:
+        return ticks
+    return [tick for tick in ticks if seen.safe is not None and tick <= seen.safe] or ticks[:1]
+
+
+def _stated_by_tag(stream: Any, seen: _Seen, rate: float) -> int:
+    """Frames by the duration that Matroska notes per stream, 0 = not noted; a last frame's own duration is uncertain."""
     parts = stream.metadata.get("DURATION", "").split(":")
     try:
         hours, minutes, seconds = (float(part) for part in parts)
     except ValueError:
         return 0
-    return round((hours * 3600 + minutes * 60 + seconds) * fps)
+    last = max((tick for tick in seen.ticks if tick is not None), default=0)
+    lost = round((hours * 3600 + minutes * 60 + seconds - float(last * stream.time_base)) * rate) - 1
+    return seen.packets + lost if lost > 1 and seen.last_s < lost / rate else seen.packets
 
 
 def stated_rate(stream: Any) -> float:

@@ -48,7 +48,7 @@ class Decoder:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         ours, theirs = socket.socketpair()
-        self.memory, self.size = _shared_memory(), 0
+        self.memory, self.size = _shared_memory(_RING_BYTES), _RING_BYTES
         said, says = os.pipe()
         os.set_blocking(says, False)  # a child that talks much must not wait for a reader
         words = [str(theirs.fileno()), str(self.memory), str(os.getpid()), limits.model_dump_json()]
@@ -244,12 +244,15 @@ atexit.register(POOL.close)
 os.register_at_fork(after_in_child=POOL.forget)
 
 
-def _shared_memory() -> int:
-    """A file descriptor of memory without a name and of no size yet; not in /dev/shm, which is small in containers."""
+def _shared_memory(size: int) -> int:
+    """A descriptor of memory without a name, not in /dev/shm, which is small in containers. Unused parts cost nothing."""
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("frames")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        handle = os.memfd_create("frames")
+    else:
+        with tempfile.TemporaryFile() as file:
+            handle = os.dup(file.fileno())
+    os.ftruncate(handle, size)
+    return handle
 
 
 def _hex(path: Path) -> str:

@@ -135,8 +135,8 @@ def _look_at_video(path: Path, stream: int | None, *, everything: bool, limits: 
         variable_rate=bool(len(steps) and np.abs(steps - typical).max() > slack),
         has_audio=facts["has_audio"],
         codec=facts["codec"],
-        cut=bool(index.damage) or index.packets < index.stated,
-        stated=index.stated or (index.packets if index.damage else 0),
+        cut=bool(index.damage),
+        stated=max(index.stated, index.packets) if index.damage else count,
         damage=index.damage,
         times=index.times,
     )
@@ -194,7 +194,8 @@ def _walked(
         return
     try:
         with open_video(path, limits) as container:
-            chosen = video_stream(container, path, stream, limits)
+            careful = not walk.shortcuts or (walk.index.counted and bool(walk.index.damage))
+            chosen = video_stream(container, path, stream, limits, careful=careful)
             for number, frame in walk.frames(container, chosen, beat):
                 yield number, float(walk.index.times[number]), turned_rgb(frame, size)
     except MemoryError as error:

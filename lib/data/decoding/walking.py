@@ -59,7 +59,10 @@ class Walk:
                 number = self._place(frame)
                 if number is not None:
                     yield number, frame
-                if not self.pending or (number is not None and self._leap(container, stream)):
+                begun = (
+                    number is not None or self.last == 0
+                )  # the first frame of all is always decoded: it proves the index
+                if not self.pending or (begun and self._leap(container, stream)):
                     break
             else:
                 break
@@ -76,21 +79,16 @@ class Walk:
                 yield number, frame
 
     def _decoded(self, container: Any, stream: Any, beat: Beat) -> Iterator[Any]:
-        """Frames from where the container stands; damage is noted, and frames behind it still come."""
+        """Frames from where the container stands, to the end or to the first damage, which is noted."""
         packets = container.demux(stream)
         needed = {self.index.ticks[number] for number in self.pending} if self.skips else set()
-        while True:
+        whole = True
+        while whole:
             beat()
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.error.FFmpegError as error:
-                self._note(error)
-                packet = None  # let the decoder give out what it holds
-            if packet is not None and packet.size:
-                if packet.is_corrupt:
-                    continue
+            packet, whole = self._packet(packets)
+            if not whole and self.index.counted:
+                return  # what the decoder holds may belong behind what is lost
+            if whole and packet.size:
                 self._check_landing(packet)
                 if self.skips:
                     leave_out = self.fed > 0 and packet.pts not in needed
@@ -98,15 +96,38 @@ class Walk:
                 self.fed += 1
             try:
                 yield from stream.decode(packet)
+            except EOFError:  # the decoder has been emptied: the end
+                return
             except av.error.FFmpegError as error:
                 self._note(error)
-            if packet is None:
+                if not self.index.counted:
+                    yield from self._held(stream)
                 return
+            if whole and not packet.size:
+                return
+
+    def _packet(self, packets: Iterator[Any]) -> tuple[Any, bool]:
+        """(the next packet, True); (None, which empties the decoder, False) where packets are lost. The last is empty."""
+        try:
+            packet = next(packets)
+        except av.error.FFmpegError as error:
+            self._note(error)
+            return None, False
+        return (None, False) if packet.size and packet.is_corrupt else (packet, True)
+
+    def _held(self, stream: Any) -> Iterator[Any]:
+        """What the decoder still holds from before the damage."""
+        try:
+            yield from stream.decode(None)
+        except av.error.FFmpegError as error:
+            self._note(error)
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, MemoryError):
             raise error
         self.errors.append(str(getattr(error, "strerror", error)))
+        if self.shortcuts:
+            raise NotAsIndexed(self.errors[-1])
 
     def _check_landing(self, packet: Any) -> None:
         """Behind a leap: the first packet must be the key frame aimed at, or one before it."""
