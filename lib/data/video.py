@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.decoding.parent import POOL, as_list
 from lib.data.decoding.facts import Probe, ReadStats
+from lib.data.decoding.parent import POOL, as_list
 from lib.files import DataError, atomic
 
 __all__ = ["Probe", "ReadStats", "probe", "read_frames", "write_video"]

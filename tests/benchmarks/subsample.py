@@ -14,7 +14,7 @@ from lib.data.subsample import subsample
 from tests.benchmarks.measure import Result, compared, in_process, interleaved, main
 
 FRAMES = {"tiny": 20_000, "small": 1_000_000, "full": 1_000_000}
-REPEATS = {"tiny": 1, "small": 3, "full": 5}
+REPEATS = {"tiny": 1, "small": 2, "full": 5}
 LIMIT_S = 2.0
 UNITS = ("frame", "segment", "video")
 SHARES = {"person": 0.25, "hook": 0.5}
