@@ -50,17 +50,24 @@ class OnnxPredictor(YoloPredictor):
     def _step(self) -> int | None:
         return None if self.fixed_size else self._stride
 
+    def raw(self, frames: list[np.ndarray], imgsz: int) -> np.ndarray:
+        """What the network itself says of frames of one shape, before suppression: (B, 4 + C, A) float32."""
+        return self._said(self._images(frames, imgsz))
+
+    def _said(self, images: np.ndarray) -> np.ndarray:
+        step = self.fixed_batch or len(images)
+        missing = -len(images) % step
+        if missing:  # the file takes so many and no fewer
+            images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
+        parts = [images[start : start + step].astype(self._dtype, copy=False) for start in range(0, len(images), step)]
+        said = [self._session.run(None, {self._input: part})[0] for part in parts]
+        whole = said[0] if len(said) == 1 else np.concatenate(said)
+        return whole[: len(whole) - missing].astype(np.float32, copy=False)
+
     def _boxes(self, images: np.ndarray, shape: tuple[int, ...], conf: float, iou: float, max_det: int) -> list[np.ndarray]:
         size = (images.shape[2], images.shape[3])
-        step = self.fixed_batch or len(images)
-        found: list[np.ndarray] = []
-        for start in range(0, len(images), step):
-            part = images[start : start + step]
-            if len(part) < step:  # the file takes so many and no fewer
-                part = np.concatenate([part, np.zeros((step - len(part), *part.shape[1:]), part.dtype)])
-            raw = self._session.run(None, {self._input: part.astype(self._dtype, copy=False)})[0]
-            found += [scaled_back(suppressed(one, conf, iou, max_det), size, shape) for one in raw.astype(np.float32)]
-        return [boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])] for boxes in found[: len(images)]]
+        found = [scaled_back(suppressed(raw, conf, iou, max_det), size, shape) for raw in self._said(images)]
+        return [boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])] for boxes in found]
 
 
 def letterbox(frame: np.ndarray, size: tuple[int, int], step: int | None) -> np.ndarray:

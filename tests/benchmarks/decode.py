@@ -18,7 +18,7 @@ from tests.benchmarks.decode_side import SIDES
 from tests.benchmarks.measure import Result, compared, interleaved, main, python
 
 FRAMES = {"tiny": 24, "small": 240, "full": 600}
-TIMES = {"tiny": 1, "small": 3, "full": 4}
+TIMES = {"tiny": 1, "small": 6, "full": 6}
 REPEATS = {"tiny": 1, "small": 3, "full": 3}
 STRIDES = {"tiny": (3,), "small": (2, 10), "full": (1, 5, 30)}
 SHAPE, INPUT = (720, 1280), (640, 360)
@@ -55,9 +55,10 @@ def one_stride(result: Result, clip: Path, stride: int, size: str) -> None:
     frames = FRAMES[size] * TIMES[size]
     name = f"every {stride}. frame"
     for side, title in PEERS.items():
-        target = ("<=", 1.0) if side == "opencv" else None
+        target = ("<=", 1.0) if side != "opencv-grab" else None
         peer = {"ours": "ours", "peer": side}
-        result.rows.append(compared(f"{name}, beside {title}: CPU", runs, "cpu", target=target, **peer))
+        options = {"target": target, "reason": "Starting the decoding child, which confines damage, is in it."}
+        result.rows.append(compared(f"{name}, beside {title}: CPU", runs, "cpu", **options, **peer))
         result.rows.append(compared(f"{name}, beside {title}: wall", runs, "wall", **peer))
     rate = compared(f"{name}: clip frames passed", runs, "wall", ours="ours", unit="frames/s", rate=frames)
     result.rows.append(rate)

@@ -87,7 +87,10 @@ def test_kind_chooses_the_section() -> None:
         ({"kind": "hybridsort", "use_byte": False, "low_thresh": 0.2}, "low_thresh 0.2 has an effect only with use_byte"),
         ({"kind": "hybridsort", "tcm_byte_step": False, "tcm_byte_step_weight": 2}, "only with tcm_byte_step: true"),
         ({"kind": "hybridsort", "low_thresh": 0.4}, "must not exceed det_thresh 0.3"),
-        ({"kind": "boosttrack", "use_dlo_boost": False, "use_sb": True}, "use_sb True has an effect only with use_dlo_boost"),
+        (
+            {"kind": "boosttrack", "use_dlo_boost": False, "use_sb": True},
+            "use_sb True has an effect only with use_dlo_boost",
+        ),
         ({"kind": "boosttrack", "use_vt": True, "dlo_boost_coef": 0.5}, "only with use_sb and use_vt off"),
         ({"kind": "occluboost", "second_iou_thresh": 0.5}, "has an effect only with use_second_pass: true"),
         ({"kind": "occluboost", "use_second_pass": True, "track_low_thresh": 0.4}, "must not exceed det_thresh 0.3"),
