@@ -12,8 +12,9 @@ from pathlib import Path
 
 from lib import provenance
 from lib.config.subsample import Arm
+from lib.data.arm_counts import check_arms, counts
 from lib.data.reader import read_shardset
-from lib.data.subsample import check_arms, counts, subsample
+from lib.data.subsample import subsample
 from lib.files import read_json, write_json
 from lib.tables import read_table, write_table
 from workflow_scripts import _program

@@ -39,7 +39,9 @@ def main() -> None:
     looked_at = None
     if given.frames:
         looked_at = labelled_frames(read_table(given.frames, "frames"), stride=stride)
-    tracks, stats = track_chunk(videos, detections, tracker, stride=stride, looked_at=looked_at)
+    tracks, stats = track_chunk(
+        videos, detections, tracker, stride=stride, looked_at=looked_at, clip=given.settings.get("clip", True)
+    )
     stats_path = given.output.with_suffix(".stats.parquet")
     write_table(given.output, tracks, "tracks")
     write_table(stats_path, stats, "track_stats")

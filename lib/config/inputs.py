@@ -125,17 +125,12 @@ class Inputs:
         weights = variant.weights if variant.kind == "pretrained" else self.study.training_of(wildcards.variant).weights
         return f"results/weights/{weights}/weights.json" if weights else []
 
-    def arms_differ(self, wildcards: Wildcards) -> str | list[str]:
-        """The check that no two arms are the same frames, which must stand before any of them is trained."""
-        shardset = self._shardset(wildcards.variant)
-        return f"results/subsets/{wildcards.dataset}/{shardset}.arms/seed={wildcards.seed}.json" if shardset else []
-
     def tested_model(self, wildcards: Wildcards) -> str:
         on = self.study.trained_on(wildcards.variant, wildcards.dataset)
         return _model(on, wildcards.variant, wildcards.seed)
 
     def board_cells(self, wildcards: Wildcards) -> list[str]:
-        """All that one board shows: scores, units, model cards and arm counts; or the metrics of tracks."""
+        """All that one board shows: scores, units, model cards, arm counts, the check of the arms; or metrics of tracks."""
         board = self.study.find("boards", wildcards.board)
         if board.kind == "tracks":
             folder = f"results/metrics/{wildcards.dataset}"
@@ -151,8 +146,13 @@ class Inputs:
             cell = f"results/metrics/{dataset}/{variant}/seed={seed}"
             files += [f"{cell}/tta={tta}.{kind}" for tta in ttas for kind in ("json", "units.parquet")]
             files.append(_model(on, variant, seed))
-            files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json"] if arm else []
+            if arm:
+                files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json", self._arms_differ(on, arm, seed)]
         return files
+
+    def _arms_differ(self, dataset: str, arm: str, seed: int) -> str:
+        """The check that no two arms of a shardset are the same frames: two rows would compare a model with itself."""
+        return f"results/subsets/{dataset}/{self.study.arms[arm].shardset}.arms/seed={seed}.json"
 
     def _shardset(self, variant: str) -> str | None:
         arm = self.study.find("variants", variant).arm

@@ -14,7 +14,7 @@ from lib.config.base import ConfigError, canonical, identity
 from lib.config.detect import Detector
 from lib.config.study import Study
 
-RECIPES = {"download": 1, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
+RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
 
 
 class Wildcards(Protocol):
@@ -73,6 +73,7 @@ class Jobs:
     def track(self, wildcards: Wildcards) -> str:
         detector = self.study.find("detectors", wildcards.detector)
         values = {"tracker": self._entry("trackers", wildcards.tracker), "stride": detector.stride}
+        values |= {} if self.study.find("datasets", wildcards.dataset).clip else {"clip": False}
         return self._text("track", values | _looked_at(detector))
 
     def shard(self, wildcards: Wildcards) -> str:

@@ -91,7 +91,7 @@ def _is_picture(path: PurePath) -> bool:
 def _annotation_files(source: AnySource) -> list[str]:
     """Single annotation files of a source, relative to its root; whole folders of labels are in the digest."""
     if isinstance(source, CocoSource):
-        return list(source.annotations.values())
+        return [*source.annotations.values(), *source.language.values()]
     if isinstance(source, YoloSource):
         return [source.data]
     if isinstance(source, MotSource):

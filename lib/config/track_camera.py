@@ -2,7 +2,8 @@
 (track.py).
 
 boxmot's classes compensate the camera by default; here `cmc` is off unless asked for, because it decodes every frame, a
-fixed camera gains nothing, and a sequence without pictures could not be tracked at all.
+fixed camera gains nothing, and a sequence without pictures could not be tracked at all. boxmot's fourth method, sift, is
+no choice: its contrast threshold of 0.5 lets no point pass in any picture, so it would silently be off.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pydantic import Field, model_validator
 
 from lib.config.track_common import KalmanTracker, refuse_idle
 
-CameraMotion = Literal["off", "ecc", "orb", "sof", "sift"]
+CameraMotion = Literal["off", "ecc", "orb", "sof"]
 _CMC = (
-    "How the camera's motion between frames is estimated and taken out: ecc (whole picture), orb, sift (matched points) or "
+    "How the camera's motion between frames is estimated and taken out: ecc (whole picture), orb (matched points) or "
     "sof (points followed by optical flow); off = a camera that stands still. All but off need the video's pixels and time."
 )
 
@@ -162,7 +163,9 @@ class _BoostedTracker(_CountedTracker):
         False, description="With use_dlo_boost: true = the likeness needed shrinks with the time since the last box."
     )
     use_duo_boost: bool = Field(
-        True, description="true = boxes far from every track rise to det_thresh (DUO): finds new objects sooner."
+        True,
+        description="true = boxes far from every track rise to det_thresh (DUO): finds new objects sooner "
+        "(OccluBoost: where new_track_thresh is no higher than that).",
     )
     adaptive_kf: bool = Field(False, description="true = each track's filter learns its own noise after its first frames.")
     cmc: CameraMotion = Field("off", description=_CMC)
@@ -205,7 +208,9 @@ class OccluBoostTracker(_BoostedTracker):
     )
     second_iou_thresh: float = Field(0.6, ge=0, le=1, description="With use_second_pass: least likeness for a match.")
     second_pass_max_age: int = Field(
-        1, ge=1, description="With use_second_pass: frames since its last box that a track may take part for."
+        1,
+        ge=1,
+        description="With second_pass_min_hits 0: frames since its last box that a track may take part for.",
     )
     second_pass_min_hits: int = Field(
         3, ge=0, description="With use_second_pass: frames in a row that a track must have had."
@@ -227,12 +232,25 @@ class OccluBoostTracker(_BoostedTracker):
         second = ("track_low_thresh", "second_iou_thresh", "second_pass_max_age", "second_pass_min_hits")
         if not self.use_second_pass:
             refuse_idle(self, *second, needs="use_second_pass: true")
-        elif self.track_low_thresh > self.det_thresh:
+        if self.second_pass_min_hits:  # a track that missed a frame has no frames in a row
+            refuse_idle(self, "second_pass_max_age", needs="second_pass_min_hits: 0")
+        if self.use_second_pass and self.track_low_thresh > self.det_thresh:
             raise ValueError(
                 f"with use_second_pass, track_low_thresh {self.track_low_thresh} must not exceed "
                 f"det_thresh {self.det_thresh}"
+            )
+        if self.use_second_pass and self._dlo_takes_all():
+            raise ValueError(
+                f"use_second_pass has no effect: use_dlo_boost already raises every box that fits a track by "
+                f"second_iou_thresh {self.second_iou_thresh} to det_thresh {self.det_thresh}. "
+                "Hint: set use_dlo_boost: false, or lower dlo_boost_coef or second_iou_thresh."
             )
         if not self.ams_enabled:
             names = ("ams_alpha0", "ams_threshold", "ams_buffer_size", "ams_shrink_ratio")
             refuse_idle(self, *names, needs="ams_enabled: true")
         return self
+
+    def _dlo_takes_all(self) -> bool:
+        """Whether the first matching leaves the second pass no box at all: plain DLO gives each coefficient × overlap."""
+        plain = self.use_dlo_boost and not (self.use_rich_s or self.use_sb or self.use_vt) and self.asso_func == "iou"
+        return plain and self.dlo_boost_coef * self.second_iou_thresh >= self.det_thresh

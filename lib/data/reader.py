@@ -139,9 +139,9 @@ class ShardReader:
         offset, jpg_offset, jpg_size, jpg_crc, json_offset, json_size, json_crc = self._places[row].tolist()
         middle, end = _end(jpg_offset, jpg_size) - offset, _end(json_offset, json_size) - offset
         raw = memoryview(self._bytes(path, offset, end, key))
-        if self.check and (zlib.crc32(raw[:middle]) != jpg_crc or zlib.crc32(raw[middle:]) != json_crc):
-            half = "jpg" if zlib.crc32(raw[:middle]) != jpg_crc else "json"
-            raise _damaged(path, raw[:middle] if half == "jpg" else raw[middle:], f"{key}.{half}")
+        if self.check:
+            _check_member(path, raw[:middle], f"{key}.jpg", jpg_crc)
+            _check_member(path, raw[middle:], f"{key}.json", json_crc)
         jpg = bytes(raw[jpg_offset - offset :][:jpg_size])
         return Sample(key, jpg, self._parsed(path, key, bytes(raw[json_offset - offset :][:json_size])))
 
@@ -152,8 +152,8 @@ class ShardReader:
         _, jpg_offset, jpg_size, _, json_offset, json_size, json_crc = self._places[row].tolist()
         start = _end(jpg_offset, jpg_size)
         raw = self._bytes(path, start, _end(json_offset, json_size) - start, key)
-        if self.check and zlib.crc32(raw) != json_crc:
-            raise _damaged(path, raw, f"{key}.json")
+        if self.check:
+            _check_member(path, raw, f"{key}.json", json_crc)
         return self._parsed(path, key, raw[json_offset - start :][:json_size])
 
     def row(self, key: str) -> int:
@@ -223,15 +223,21 @@ def _end(offset: int | np.ndarray, size: int | np.ndarray) -> Any:
     return offset + -(-size // _BLOCK) * _BLOCK
 
 
-def _damaged(path: Path, raw: bytes | memoryview, name: str) -> DataError:
-    """Why the bytes of a member are not those that were packed, as far as its tar header tells."""
+def _check_member(path: Path, raw: bytes | memoryview, name: str, crc: int) -> None:
+    """Refuse bytes that are not the member `name` as it was packed, header and padding included."""
+    encoded = name.encode()
+    start = 0 if len(encoded) <= tarfile.LENGTH_NAME else _BLOCK  # GNU tar: a long name stands in a block of its own
+    if zlib.crc32(raw) == crc and raw[start : start + len(encoded)] == encoded:
+        return
     try:
         member = tarfile.TarInfo.frombuf(bytes(raw[:_BLOCK]), "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
-        return DataError(f"{path}: no tar member where {name!r} should be ({error}): damaged or swapped. {_AGAIN}")
-    if member.type == tarfile.REGTYPE and member.name != name[: tarfile.LENGTH_NAME]:
-        return DataError(f"{path}: holds {member.name!r} where {name!r} should be: damaged or swapped. {_AGAIN}")
-    return DataError(f"{path}: the bytes of {name!r} are not those that were packed (CRC-32): damaged or swapped. {_AGAIN}")
+        found = f"no tar member where {name!r} should be ({error})"
+    else:
+        found = f"the bytes of {name!r} are not those that were packed (CRC-32)"
+        if member.type == tarfile.REGTYPE and member.name != name:
+            found = f"holds {member.name!r} where {name!r} should be"
+    raise DataError(f"{path}: {found}: damaged or swapped. {_AGAIN}")
 
 
 def _check_size(path: Path, size: int) -> None:

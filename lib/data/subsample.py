@@ -1,6 +1,6 @@
 """Which frames of a split an arm holds: drawn per class by hash, nested, exact in size, spread over videos; pure functions.
 
-Not here: splits (splits.py), settings (lib/config/subsample.py), reading samples (shards.py).
+Not here: splits (splits.py), settings (lib/config/subsample.py), reading samples (reader.py), counts (arm_counts.py).
 
 The rule. F_c = the frames that hold class c, p_c its stated fraction (1 where none is stated). Every frame of F_c gets u
 = BLAKE2b-64(seed, c, key), which puts F_c into one order; S_c is its first ceil(p_c |F_c|) frames, p_c taken as the
@@ -28,7 +28,6 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,14 +36,14 @@ from lib.config.base import ConfigError, nearest
 from lib.config.subsample import Arm
 from lib.data.hashing import hashes
 from lib.data.splits import exact
-from lib.files import DataError, sha256_text
+from lib.files import DataError
 
 BACKGROUND, CONTROL = "background", "control"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Pool:
+class Pool:
     """The N frames of the arm's split as arrays: keys, videos (N,) str, numbers (N,) int64, codes (N,) int, number of the
     video.
 
@@ -83,7 +82,7 @@ def subsample(
     split, a result without frames.
     """
     known = set(classes if classes is not None else _distinct_classes(index))
-    pool = _pool(index, arm)
+    pool = pool_of(index, arm)
     _check(pool, arm, known, size)
     if size is not None:
         objects = _united(pool, pool.members)
@@ -112,7 +111,8 @@ def _distinct_classes(index: pd.DataFrame) -> set[str]:
     return {name for names in index["classes"] for name in names}
 
 
-def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
+def pool_of(index: pd.DataFrame, arm: Arm) -> Pool:
+    """The frames of the arm's split; index as for `subsample`. ConfigError: none. DataError: a key that stands twice."""
     inside = (index["split"] == arm.split).to_numpy() if "split" in index.columns else slice(None)
     columns = {name: index[name].to_numpy()[inside] for name in index.columns}
     keys, lists = columns["key"].astype(object), columns["classes"].tolist()
@@ -135,7 +135,7 @@ def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
     videos = columns["video"].astype(object)
     codes, video_names = pd.factorize(videos)
     units, unit_names, unit_videos = _units(columns, codes, video_names, arm)
-    return _Pool(
+    return Pool(
         keys=keys,
         videos=videos,
         numbers=columns["frame"],
@@ -153,7 +153,7 @@ def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
 def _units(
     columns: Mapping[str, np.ndarray], codes: np.ndarray, videos: np.ndarray, arm: Arm
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """(units, unit_names, unit_videos) as _Pool has them; codes: (N,) int, place of a frame's video in `videos`."""
+    """(units, unit_names, unit_videos) as Pool has them; codes: (N,) int, place of a frame's video in `videos`."""
     if arm.unit == "frame":
         return None, None, None
     if arm.unit == "video":
@@ -169,7 +169,7 @@ def _units(
     return units, np.asarray(names, dtype=object), of_video
 
 
-def _check(pool: _Pool, arm: Arm, known: set[str], size: int | None) -> None:
+def _check(pool: Pool, arm: Arm, known: set[str], size: int | None) -> None:
     if (size is None) != (arm.size_of is None):
         raise ConfigError(f"size_of is {arm.size_of!r}, but the size of that arm is {size!r}. Hint: give both or neither.")
     for name in arm.fractions:
@@ -185,7 +185,7 @@ def _check(pool: _Pool, arm: Arm, known: set[str], size: int | None) -> None:
         _log.warning("classes without a stated fraction are taken whole (1.0): %s", ", ".join(silent))
 
 
-def _united(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
+def _united(pool: Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     """Frames that any class drew."""
     kept = np.zeros(len(pool), dtype=bool)
     for rows in drawn.values():
@@ -193,7 +193,7 @@ def _united(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.flatnonzero(kept)
 
 
-def _accepted_by_all(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
+def _accepted_by_all(pool: Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     """Frames that every class in them drew."""
     size = len(pool)
     held, accepted = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
@@ -203,7 +203,7 @@ def _accepted_by_all(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray
     return np.flatnonzero((held > 0) & (accepted == held))
 
 
-def _background(pool: _Pool, arm: Arm, seed: int, *, objects: int) -> np.ndarray:
+def _background(pool: Pool, arm: Arm, seed: int, *, objects: int) -> np.ndarray:
     """Rows of background frames; objects: how many frames with an object the arm holds."""
     if isinstance(arm.background, str):
         return pool.background if arm.background == "all" else pool.background[:0]
@@ -225,7 +225,7 @@ def requested_background(arm: Arm, objects: int, background: int) -> int:
     return ceil(exact(arm.background.ratio or 0.0) * objects)
 
 
-def _share(pool: _Pool, rows: np.ndarray, share: float, unit: str, seed: int, purpose: str) -> np.ndarray:
+def _share(pool: Pool, rows: np.ndarray, share: float, unit: str, seed: int, purpose: str) -> np.ndarray:
     if share in (0, 1):
         return rows if share else rows[:0]
     count = ceil(exact(share) * len(rows))
@@ -236,7 +236,7 @@ def _share(pool: _Pool, rows: np.ndarray, share: float, unit: str, seed: int, pu
     return _frames_of(pool, rows, order[:units])
 
 
-def _first_frames(pool: _Pool, rows: np.ndarray, count: int, seed: int, purpose: str) -> np.ndarray:
+def _first_frames(pool: Pool, rows: np.ndarray, count: int, seed: int, purpose: str) -> np.ndarray:
     """The first `count` of `rows` in the order of `frame_order`, without putting all of them into it."""
     if not count:
         return rows[:0]
@@ -271,7 +271,7 @@ def _seats(u: np.ndarray, videos: np.ndarray) -> np.ndarray:
     return np.where(rank == 0, 0.0, (rank + 0.5) / lengths[codes])  # every video's first frame before any second one
 
 
-def _unit_order(pool: _Pool, rows: np.ndarray, unit: str, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+def _unit_order(pool: Pool, rows: np.ndarray, unit: str, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
     """((U,) numbers of the units in the order in which they are drawn, (U,) how many of `rows` each holds)."""
     present, lengths = np.unique(pool.units[rows], return_counts=True)
     names = pool.unit_names[present]
@@ -287,85 +287,15 @@ def _enough(lengths: np.ndarray, count: int) -> int:
     return int(np.searchsorted(np.cumsum(lengths), count)) + 1 if count else 0
 
 
-def _frames_of(pool: _Pool, rows: np.ndarray, units: np.ndarray) -> np.ndarray:
+def _frames_of(pool: Pool, rows: np.ndarray, units: np.ndarray) -> np.ndarray:
     drawn = np.zeros(len(pool.unit_names), dtype=bool)
     drawn[units] = True
     return rows[drawn[pool.units[rows]]]
 
 
-def _result(pool: _Pool, drawn: Mapping[str, np.ndarray], kept: np.ndarray) -> pd.DataFrame:
+def _result(pool: Pool, drawn: Mapping[str, np.ndarray], kept: np.ndarray) -> pd.DataFrame:
     reasons = np.full(len(pool), "", dtype=object)
     for name, rows in drawn.items():
         reasons[rows] = np.where(reasons[rows] == "", name, reasons[rows] + f"+{name}")
     columns = {"key": pool.keys, "video": pool.videos, "frame": pool.numbers, "reason": reasons}
     return pd.DataFrame({name: values[kept] for name, values in columns.items()})
-
-
-def counts(index: pd.DataFrame, frames: pd.DataFrame, arm: Arm) -> dict[str, Any]:
-    """Requested and achieved numbers of an arm, as plain values.
-
-    index: as for `subsample`, with `instances` (list of the number of boxes, parallel to `classes`) and, if present,
-    `ignored` (boxes that are neither object nor background). Per class: fraction (stated or 1), frames and instances in
-    the split (`pool_`), requested (frames, or videos with that unit), achieved, with unit segment also the segments; ratio
-    = frames against the class with most frames, as 1:4 is 0.25. sha256 is that of the sorted keys: equal sums mean equal
-    arms.
-    """
-    pool = _pool(index, arm)
-    kept = pd.Index(pool.keys).isin(frames["key"])
-    of_class = {name: _class_counts(pool, kept, name, rows, arm) for name, rows in pool.members.items()}
-    for prefix in ("pool_", ""):
-        most = max((one[f"{prefix}frames"] for one in of_class.values()), default=0)
-        for one in of_class.values():
-            one[f"{prefix}ratio"] = round(one[f"{prefix}frames"] / most, 6) if most else None
-    held = int(kept[pool.background].sum())
-    objects = int(kept.sum()) - held
-    background: dict[str, Any] = {"pool": len(pool.background), "achieved": held}
-    background["requested"] = requested_background(arm, objects, len(pool.background)) if arm.size_of is None else None
-    if pool.ignored is not None:  # such a frame holds something that the labels pass over
-        background["with_ignored_boxes"] = int((kept & pool.ignored)[pool.background].sum())
-    return {
-        "frames": int(kept.sum()),
-        "pool_frames": len(pool),
-        "videos": len(np.unique(pool.codes[kept])),
-        "pool_videos": len(np.unique(pool.codes)),
-        "background": background,
-        "classes": of_class,
-        "sha256": key_digest(frames["key"]),
-    }
-
-
-def _class_counts(pool: _Pool, kept: np.ndarray, name: str, rows: np.ndarray, arm: Arm) -> dict[str, Any]:
-    found: dict[str, Any] = {"pool_frames": len(rows), "frames": int(kept[rows].sum())}
-    if arm.size_of is None:
-        fraction = arm.fractions.get(name, 1.0)
-        found |= {"fraction": fraction, "stated": name in arm.fractions}
-        videos = arm.unit == "video"
-        units = len(np.unique(pool.codes[rows])) if videos else len(rows)
-        found["requested_videos" if videos else "requested_frames"] = ceil(exact(fraction) * units)
-    if arm.unit == "segment":
-        inside = pool.units[rows]
-        found |= {"pool_segments": len(np.unique(inside)), "segments": len(np.unique(inside[kept[rows]]))}
-    found["achieved_fraction"] = round(found["frames"] / len(rows), 6)
-    if pool.boxes:
-        boxes = pool.boxes[name]
-        found |= {"pool_instances": int(boxes.sum()), "instances": int(boxes[kept[rows]].sum())}
-    return found
-
-
-def key_digest(keys: Iterable[str]) -> str:
-    """sha256 of a set of keys, whatever their order."""
-    return sha256_text("\n".join(sorted(keys)))
-
-
-def check_arms(digests: Mapping[str, str], *, allow_equal: bool = False) -> list[list[str]]:
-    """Groups of arms (name -> key_digest) that are the same frames; ConfigError naming them unless `allow_equal`."""
-    same: dict[str, list[str]] = {}
-    for name in sorted(digests):
-        same.setdefault(digests[name], []).append(name)
-    equal = [names for names in same.values() if len(names) > 1]
-    if equal and not allow_equal:
-        raise ConfigError(
-            f"these arms resolve to the same frames: {'; '.join(' = '.join(names) for names in equal)}. "
-            "Hint: change their fractions, leave one out, or state `allow_equal_arms: true`."
-        )
-    return equal

@@ -76,10 +76,12 @@ def track_chunk(
     *,
     stride: int,
     looked_at: Mapping[str, Sequence[int]] | None = None,
+    clip: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Track every video of a chunk (MANIFEST rows), each with a tracker of its own.
 
-    looked_at: the frames of each video that the detector has looked at; None = every `stride`-th. Returns TRACKS, in the
+    looked_at: the frames of each video that the detector has looked at; None = every `stride`-th. clip: boxes are cut at
+    the frame's edges. Returns TRACKS, in the
     order of the videos, and per video: frames, seconds of tracking (decoding included where a tracker needs pixels). Ids
     start at 1 in every video. Raises DataError where it needs pixels and a video has none.
     """
@@ -94,7 +96,8 @@ def track_chunk(
         pictures = _pictures(video, frames) if needs_pixels(settings) and len(rows) else None
         started = time.perf_counter()
         size = (int(video.width), int(video.height))
-        tables.append(track_video(rows, settings, frame_size=size, frames=frames, fps=video.fps, pictures=pictures))
+        more = {"frame_size": size, "frames": frames, "fps": video.fps, "pictures": pictures, "clip": clip}
+        tables.append(track_video(rows, settings, **more))
         stats.append([video.video, len(frames), time.perf_counter() - started])
     held = [table for table in tables if len(table)]
     summary = pd.DataFrame(stats, columns=list(COLUMNS[TRACK_STATS]))
@@ -127,6 +130,7 @@ def track_video(
     frames: Sequence[int],
     fps: float,
     pictures: Iterable[np.ndarray] | None = None,
+    clip: bool = True,
 ) -> pd.DataFrame:
     """Track one video.
 
@@ -141,6 +145,8 @@ def track_video(
     """
     if detections["video"].nunique() > 1:
         raise ValueError("track_video takes the detections of one video")
+    if needs_pixels(settings) and pictures is None and len(detections):
+        raise ValueError(f"{settings.kind} with cmc: {getattr(settings, 'cmc', 'off')} needs the frames' pictures")
     detections = detections.sort_values("frame", kind="stable").reset_index(drop=True)
     strangers = sorted(set(detections["frame"]) - set(frames))
     if strangers:
@@ -164,7 +170,7 @@ def track_video(
         found.append(out)
     rows = np.concatenate(found)
     has_area = (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
-    return _tracks(detections, clipped(rows, width=width, height=height) if known else rows[has_area])
+    return _tracks(detections, clipped(rows, width=width, height=height) if known and clip else rows[has_area])
 
 
 def _array(detections: pd.DataFrame) -> np.ndarray:

@@ -21,6 +21,10 @@ from lib.scoring.masks import area_of, bounding_box, to_rle
 
 Entry = dict[str, Any]
 _LARGEST_SIDE = 100_000
+_LARGEST_ID = 2**53
+_SHOWN = 200
+_FAR = 1e9
+"""Lengths and places beyond this many px are an error, and overflow areas."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def _json(path: Path) -> Any:
         _refuse(path, "", "absent", "an existing file", "check the path")
     except IsADirectoryError:
         _refuse(path, "", "a folder", "one JSON file", "name the file inside it")
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}). Hint: is the file cut, or another format?") from error
 
 
@@ -180,7 +184,7 @@ def _some(known: Mapping[int, Any]) -> str:
 
 
 def _box(path: Path, place: str, box: Any) -> list[float]:
-    good = isinstance(box, list) and len(box) == 4 and all(_real(value) for value in box)
+    good = isinstance(box, list) and len(box) == 4 and all(_real(value) and abs(value) <= _FAR for value in box)
     if not good or box[2] < 0 or box[3] < 0:
         allowed = "[x, y, width, height] in px, finite, width and height ≥ 0"
         _refuse(path, place, f"bbox {box!r}", allowed, "corners x1, y1, x2, y2 must become x, y, width, height")
@@ -219,14 +223,17 @@ def _mask(path: Path, place: str, given: Entry, image: Entry) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_ID
 
 
 def _real(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A number that is neither NaN nor infinite, and no integer beyond what a float holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _refuse(path: Path, place: str, value: Any, allowed: str, hint: str) -> NoReturn:
     where = f"{path}: {place}: " if place else f"{path}: "
-    hint = hint.removeprefix("Hint: ").rstrip(".")
-    raise DataError(f"{where}{value}; allowed: {allowed}. Hint: {hint}.")
+    hint, value = hint.removeprefix("Hint: ").rstrip("."), str(value)
+    value = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+    end = "" if hint.endswith("?") else "."
+    raise DataError(f"{where}{value}; allowed: {allowed}. Hint: {hint}{end}")

@@ -19,7 +19,7 @@ from lib.files import DataError
 from lib.metrics.mot_challenge import CLASSES, Rows
 
 _TRUTH_COLUMNS, _RESULT_COLUMNS = 8, 7
-_LONGEST = 10_000_000
+_LONGEST = 1_000_000
 """Frames of a sequence at most: a longer one is a wrong number, and each frame takes memory."""
 
 
@@ -112,6 +112,10 @@ def read_predictions(path: Path) -> Rows:
     return _rows(path, table, lines)
 
 
+_FAR = 1e9
+"""Places and lengths beyond this many px are an error, and overflow areas."""
+
+
 def _rows(path: Path, table: np.ndarray, lines: Callable[[int], int]) -> Rows:
     """The checks that both files share."""
     bad = (table[:, 0] < 1) | (table[:, 0] > _LONGEST) | (table[:, 0] % 1 != 0)
@@ -122,7 +126,12 @@ def _rows(path: Path, table: np.ndarray, lines: Callable[[int], int]) -> Rows:
     )
     for column, name in ((4, "width"), (5, "height")):
         hint = "corners x1, y1, x2, y2 must become left, top, width, height"
-        _check(path, lines, table, column, table[:, column] <= 0, name, "above 0 px", hint)
+        bad = (table[:, column] <= 0) | (table[:, column] > _FAR)
+        _check(path, lines, table, column, bad, name, "above 0 px, at most 1e9", hint)
+    for column, name in ((2, "left"), (3, "top")):
+        _check(
+            path, lines, table, column, np.abs(table[:, column]) > _FAR, name, "at most 1e9 px away", "is the file damaged?"
+        )
     frames, tracks = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
     order = np.lexsort((np.arange(len(table)), tracks, frames))
     same = (np.diff(frames[order]) == 0) & (np.diff(tracks[order]) == 0)
@@ -207,7 +216,8 @@ def _check(
 
 
 def _refuse(path: Path, line: int, value: str, allowed: str, hint: str) -> NoReturn:
-    raise DataError(f"{path}:{line}: {value}; allowed: {allowed}. Hint: {hint}.")
+    end = "" if hint.endswith("?") else "."
+    raise DataError(f"{path}:{line}: {value[:200]}; allowed: {allowed}. Hint: {hint}{end}")
 
 
 def stated_length(truth: Path) -> int | None:

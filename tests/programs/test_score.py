@@ -127,7 +127,11 @@ BAD_RESULTS = {
     "negative width": (changed(bbox=[30, 10, -20, 20]), "bbox [30, 10, -20, 20]; allowed: [x, y, width, height]"),
     "three numbers": (changed(bbox=[1, 2, 3]), "bbox [1, 2, 3]"),
     "NaN box": (changed(bbox=[float("nan"), 1, 2, 3]), "bbox [nan, 1, 2, 3]"),
+    "far box": (changed(bbox=[1, 1, 1e200, 1e200]), "bbox [1, 1, 1e+200, 1e+200]"),
+    "huge number": (changed(score=10**400), "score 1000"),
+    "huge id": (changed(image_id=10**30), "image_id 1000"),
     "no box": (changed(bbox=None), "bbox 'absent'"),
+    "endless box": (changed(bbox=[1] * 10_000), "…; allowed: [x, y, width, height]"),
     "a number": (7, "entry 0: 7; allowed: an object"),
 }
 
@@ -148,6 +152,7 @@ BAD_TRUTHS = {
     "results for truth": ([RESULT], "list; allowed: an object"),
     "cut": (json.dumps(TRUTH)[:80], "not valid JSON"),
     "deep": ("[" * 100_000, "not valid JSON"),
+    "endless number": ("1" * 10_000, "not valid JSON"),
     "image twice": (TRUTH | {"images": TRUTH["images"] + TRUTH["images"]}, "images[2]: id 1; allowed: each id once"),
     "annotation twice": (TRUTH | {"annotations": TRUTH["annotations"] * 2}, "annotations[1]: id 1; allowed: each id once"),
     "category without id": (TRUTH | {"categories": [{"name": "crane"}]}, "categories[0]: id None"),
@@ -220,6 +225,8 @@ BAD_TRACKS = {
     "id twice": ("2,5,1,1,5,5,1", ":3: id 5 (frame 2, id 5); allowed: each id once in a frame"),
     "no width": ("3,1,1,1,0,5,1", ":3: width 0"),
     "negative height": ("3,1,1,1,5,-5,1", ":3: height -5"),
+    "far box": ("3,1,1,1,1e300,5,1", ":3: width 1e+300"),
+    "far place": ("3,1,-1e12,1,5,5,1", ":3: left -1e+12"),
     "NaN score": ("3,1,1,1,5,5,nan", ":3: 3,1,1,1,5,5,nan"),
     "words": ("3,1,1,1,5,5,high", ":3: 3,1,1,1,5,5,high; allowed: numbers"),
     "short row": ("3,1,1,1,5", ":3: 3,1,1,1,5"),

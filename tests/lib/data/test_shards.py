@@ -22,8 +22,9 @@ from lib import tables
 from lib.config.base import ConfigError
 from lib.config.shard import Shardset
 from lib.config.subsample import Arm
+from lib.data.arm_counts import counts
 from lib.data.shards import INDEX_SCHEMA, ShardReader, export_yolo, read_index, verify, write_shards
-from lib.data.subsample import counts, subsample
+from lib.data.subsample import subsample
 from lib.data.video import probe, write_video
 from lib.files import DataError, read_json, sha256_file, write_json
 
@@ -419,6 +420,15 @@ def test_refusals(world, tmp_path):
         write_shards(world.manifest.assign(kind="none"), world.frames, world.boxes, None, CLASSES, Shardset(), tmp_path)
     with pytest.raises(DataError, match="decodes to 64x48 px"):
         write_shards(world.manifest.assign(width=50), world.frames, world.boxes, None, CLASSES, Shardset(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("per_shard", "text"), [(100, "would be packed twice"), (9, r"0\.tar and in train-000001")])
+def test_a_video_listed_twice_is_refused(world, tmp_path, per_shard, text):
+    manifest = pd.concat([world.manifest, world.manifest[world.manifest["video"] == "b"]])
+    settings = Shardset(splits=["train"], samples_per_shard=per_shard)
+    with pytest.raises(DataError, match=f"'b-00000[0-2]'.*{text}"):
+        write_shards(manifest, world.frames, world.boxes, None, CLASSES, settings, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -22,7 +22,8 @@ from pydantic import ValidationError
 
 from lib.config.base import ConfigError, explain
 from lib.config.subsample import Arm
-from lib.data.subsample import check_arms, counts, frame_order, key_digest, subsample
+from lib.data.arm_counts import check_arms, counts, key_digest
+from lib.data.subsample import frame_order, subsample
 from lib.files import DataError
 
 CLASSES = ["hook", "person", "vehicle"]
