@@ -12,7 +12,9 @@ import os
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from lib.config.base import VipersightError
@@ -92,6 +94,22 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def _files_below(folder: Path) -> list[tuple[tuple[str, ...], os.stat_result]]:
+    """(names on the way, facts) of every file below a folder, in order; linked folders are not entered.
+
+    Plain strings, because every plan looks at every file: with Path objects ten thousand files cost it half a second.
+    """
+    found = []
+    for here, _, names in os.walk(folder):
+        way = Path(here).relative_to(folder).parts
+        for name in names:
+            with suppress(FileNotFoundError):  # a link to nowhere
+                stat = os.stat(os.path.join(here, name))
+                if S_ISREG(stat.st_mode):
+                    found.append(((*way, name), stat))
+    return sorted(found, key=itemgetter(0))
+
+
 def folder_digest(folder: str | Path, *, labels: Collection[str] = (), cache: Path | None = None) -> str:
     """One sha256 over everything below a folder, independent of file dates.
 
@@ -108,15 +126,13 @@ def folder_digest(folder: str | Path, *, labels: Collection[str] = (), cache: Pa
             known = json.loads(cache.read_text(encoding="utf-8"))
     rows: list[list[Any]] = []
     fresh: dict[str, list[Any]] = {}
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file():
-            continue
-        stat, name = path.stat(), path.relative_to(folder).as_posix()
-        if path.suffix.lower() not in labels:
+    for parts, stat in _files_below(folder):
+        name = "/".join(parts)
+        if os.path.splitext(name)[1].lower() not in labels:
             rows.append([name, stat.st_size])
             continue
         stamp = [stat.st_size, stat.st_mtime_ns]
-        digest = known[name][2] if name in known and known[name][:2] == stamp else sha256_file(path)
+        digest = known[name][2] if name in known and known[name][:2] == stamp else sha256_file(folder / name)
         fresh[name] = [*stamp, digest]
         rows.append([name, digest])
     if cache is not None and fresh != known:

@@ -91,10 +91,15 @@ def read_image(path: Path, size: tuple[int, int] | None, limits: Limits) -> np.n
     damage = next((line for line in said if _DAMAGE.search(line) and not _HARMLESS.search(line)), "")
     if picture is None or damage:
         raise DataError(f"{path}: damaged image ({damage or 'it does not decode'}). Hint: fetch it again, or leave it out.")
-    if size is not None and (picture.shape[1], picture.shape[0]) != size:
-        shrinks = size[0] * size[1] < picture.shape[0] * picture.shape[1]
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(picture if size is None else scaled(picture, size), cv2.COLOR_BGR2RGB)
+
+
+def scaled(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 scaled to `size` (width, height) px: means of areas where it shrinks, linear where it grows."""
+    if (picture.shape[1], picture.shape[0]) == size:
+        return picture
+    shrinks = size[0] * size[1] < picture.shape[0] * picture.shape[1]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 @contextmanager

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 
+from lib.data.decoding.facts import Probe, ReadStats
 from lib.data.decoding.parent import POOL, as_list
-from lib.data.decoding.reading import Probe, ReadStats
 from lib.files import DataError, atomic
 
 __all__ = ["Probe", "ReadStats", "probe", "read_frames", "write_video"]
@@ -79,6 +78,8 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, size
     size: (width, height) px of the frames; odd sizes get one more column or row (a copy of the edge), because yuv420p needs
     even ones. DataError: no frames, or a frame of another size.
     """
+    import av
+
     width, height = size
     pad = ((0, height % 2), (0, width % 2), (0, 0))
     count = 0

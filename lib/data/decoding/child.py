@@ -25,7 +25,8 @@ import numpy as np
 
 from lib.config.limits import Limits
 from lib.data.decoding.containers import too_much_memory
-from lib.data.decoding.reading import Probe, ReadStats, Wanted, look, pictures
+from lib.data.decoding.facts import Probe, ReadStats
+from lib.data.decoding.reading import Wanted, look, pictures
 from lib.files import DataError
 
 _BEAT_S = 1.0

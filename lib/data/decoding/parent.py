@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from lib.config.limits import Limits, current_limits
-from lib.data.decoding.reading import Probe, ReadStats
+from lib.data.decoding.facts import Probe, ReadStats
 from lib.files import DataError
 
 _PROJECT = Path(__file__).resolve().parents[3]

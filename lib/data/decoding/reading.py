@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from lib.config.limits import Limits
 from lib.data.decoding.containers import open_video, too_much_memory, video_stream
+from lib.data.decoding.facts import Probe, ReadStats
 from lib.data.decoding.frameindex import Beat, FrameIndex, survey
 from lib.data.decoding.kinds import images_in, media_kind
 from lib.data.decoding.walking import NotAsIndexed, Walk, turned_rgb
@@ -23,39 +24,6 @@ from lib.files import DataError
 
 Picture = tuple[int, float, np.ndarray]
 """(frame number, time s, (H, W, 3) uint8 RGB that may be a view of the decoder's memory)."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a media file is. fps is NaN and stream -1 for images and folders of frames.
-
-    width, height (px) as seen, after rotation. `cut`: fewer frames came than the file states or holds; `damage` says why,
-    where that is known; `stated`: frames that it states, 0 where it does not. `times`: (T,) float64, s, of every frame;
-    empty for folders of frames.
-    """
-
-    frames: int
-    fps: float
-    width: int
-    height: int
-    duration_s: float
-    stream: int
-    rotated: bool
-    variable_rate: bool
-    has_audio: bool
-    codec: str
-    cut: bool = False
-    stated: int = 0
-    damage: str = ""
-    times: np.ndarray = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
-
-
-@dataclass
-class ReadStats:
-    """Filled by a reading: how many frames the video was found to have, and why it ended early ("" = it did not)."""
-
-    frames: int = 0
-    error: str = ""
 
 
 @dataclass
