@@ -95,18 +95,18 @@ def peak_memory_mb() -> float:
 
 
 def announce_run(
-    study: str, configfiles: Sequence[str], overrides: Mapping[str, Any], site: Mapping[str, Path | None]
+    study: str, configfiles: Sequence[str], overrides: Mapping[str, Any], site: Mapping[str, Path | str | None]
 ) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
-    The code's place, the study, how the run is typed, and folders of the site (VIPERSIGHT_MIRROR, VIPERSIGHT_RAW).
+    The code's place, the study, how the run is typed, and what the site says (VIPERSIGHT_MIRROR, VIPERSIGHT_DOWNLOADS, …).
     """
     words = ["snakemake"]
     words += ["--configfile", *configfiles] if configfiles else []
     words += ["--config", *(f"{key}={value}" for key, value in overrides.items())] if overrides else []
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ.update({"PYTHONPATH": path, "VIPERSIGHT_STUDY": study, "VIPERSIGHT_RUN": shlex.join(words)})
-    os.environ.update({f"VIPERSIGHT_{key.upper()}": str(folder) for key, folder in site.items() if folder})
+    os.environ.update({f"VIPERSIGHT_{key.upper()}": str(value) for key, value in site.items() if value})
 
 
 def rebuild_command(output: str | Path) -> str:

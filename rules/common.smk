@@ -34,8 +34,8 @@ inputs = Inputs(STUDY, workflow.basedir)
 config.clear()
 config.update(STUDY.model_dump(mode="json"))
 
-# What the jobs' programs are handed by the environment: where the code is, how their files are made again, site folders.
-announce_run(STUDY.study, CONFIGFILES, dict(workflow.config_settings.config), STUDY.paths.folders())
+# What the jobs' programs are handed by the environment: where the code is, how their files are made again, site settings.
+announce_run(STUDY.study, CONFIGFILES, dict(workflow.config_settings.config), STUDY.site())
 
 
 # Constraints by shape, not by list: an unknown name then reaches the look-up, which can say what is known.

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from lib.config.base import ConfigError, Name, Section, explain, nearest, shown
 from lib.config.detect import Detector
-from lib.config.download import Dataset
+from lib.config.download import Dataset, Downloads
 from lib.config.evaluate import EvaluateSettings
 from lib.config.export import ExportSettings
 from lib.config.leaderboard import Board
@@ -57,6 +57,7 @@ class Study(Section):
     study: Name = Field(description="Name of the study.")
     description: str = shown("", "What the study asks, for people.")
     paths: Paths = Field(default_factory=Paths, description="Folders of this site; never part of a result.")
+    downloads: Downloads = Field(default_factory=Downloads, description="How files are fetched; never part of a result.")
     seeds: list[Seed] = Field([0], min_length=1, description="Seeds that every trained variant runs with.")
     datasets: dict[Name, Dataset] = Field(default_factory=dict, description="Name → where videos and truth come from.")
     weights: dict[Name, Weights] = Field(default_factory=dict, description="Name → a model file, or a trained variant.")
@@ -90,6 +91,15 @@ class Study(Section):
         _refuse_circles(self)
         _refuse_blind_weights(self)
         return self
+
+    def site(self) -> dict[str, Path | str | None]:
+        """What programs are handed beside their settings, because no result depends on it: NAME → VIPERSIGHT_NAME."""
+        trusted = sorted(one.sha256 for one in self.weights.values() if one.allow_unsafe and one.sha256)
+        return {
+            **self.paths.folders(),
+            "downloads": self.downloads.model_dump_json(),
+            "unsafe_sha256": ",".join(trusted) or None,
+        }
 
     def find(self, table: str, name: str) -> Any:
         """An entry of a named table, or a ConfigError that lists what is known."""
