@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from lib import provenance
-from lib.config.base import ConfigError
 from lib.config.download import FileEntry
 from lib.config.weights import Weights
 from lib.data.fetch import fetch
-from lib.files import DataError, read_json, sha256_file, write_json
+from lib.files import DataError, read_json, write_json
+from lib.models.cards import card_of_file
 from workflow_scripts import _program
-
-FORMATS = {".pt": "ultralytics", ".onnx": "onnx"}
 
 
 def main() -> None:
@@ -36,7 +34,7 @@ def main() -> None:
         inputs["model"] = given.model
     else:
         file = local_file(weights) if weights.path else downloaded_file(weights, folder)
-        card = card_of_file(file, weights, folder)
+        card = card_of_file(file, weights.sha256) | {"file": os.path.relpath(file, folder)}
     write_json(given.output, card)
     provenance.record([given.output], stage="weights", settings=given.settings, inputs=inputs)
 
@@ -69,19 +67,6 @@ def downloaded_file(weights: Weights, folder: Path) -> Path:
         status_file=folder / "files.json",
     )
     return folder / name
-
-
-def card_of_file(file: Path, weights: Weights, folder: Path) -> dict[str, Any]:
-    """Format, class names and input size of a pretrained file; its sha256 is checked where the settings state one."""
-    if file.suffix not in FORMATS:
-        raise ConfigError(f"weights {file.name!r}: unknown kind of file. Known suffixes: {', '.join(sorted(FORMATS))}.")
-    digest = sha256_file(file)
-    if weights.sha256 and digest != weights.sha256:
-        raise DataError(f"{file}: sha256 is {digest}, expected {weights.sha256}. Hint: another version, or a cut download.")
-    from lib.models import inspect_weights
-
-    card = {"format": FORMATS[file.suffix], "sha256": digest, "file": os.path.relpath(file, folder)}
-    return card | inspect_weights(file, card)
 
 
 if __name__ == "__main__":

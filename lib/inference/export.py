@@ -29,6 +29,7 @@ def export_videos(
     model: dict[str, Any],
     stride: int = 1,
     progress: bool = True,
+    whole_folder: bool = True,
 ) -> dict[str, Any]:
     """Write `{video}_detections.json` for all videos and `detected_{video}.mp4` (.jpg for images) for the first ones.
 
@@ -36,6 +37,7 @@ def export_videos(
     model: what `info.model` says of the origin (names, sha256, …). stride: every how many frames was looked at; the
     drawn video holds those frames only and plays at its natural speed. Returns what it also writes to `index.json`, last:
     one entry per video with its files. Files of an earlier export that are no longer named there are removed.
+    whole_folder: false = the folder is somebody's own: nothing is removed and no `index.json` is written.
 
     Raises DataError when a row has a class that is not in `classes`.
     """
@@ -71,8 +73,9 @@ def export_videos(
     index = {"model": model, "classes": list(classes), "stride": stride, "files": entries} | settings.model_dump(
         mode="json"
     )
-    _remove_others(folder, {entry[key] for entry in entries for key in ("json", "media") if entry[key]})
-    write_json(folder / "index.json", index)
+    if whole_folder:
+        _remove_others(folder, {entry[key] for entry in entries for key in ("json", "media") if entry[key]})
+        write_json(folder / "index.json", index)
     return index
 
 

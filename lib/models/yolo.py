@@ -189,6 +189,15 @@ class YoloPredictor:
                 found[place] = boxes
         return found
 
+    def raw(self, frames: list[np.ndarray], imgsz: int) -> np.ndarray:
+        """What the network itself says of frames of one shape, before suppression: (B, 4 + classes, anchors) float32."""
+        import torch
+
+        with torch.inference_mode():
+            said = self._backend(self._images(frames, imgsz))
+        said = said[0] if isinstance(said, list | tuple) else said  # torch models add the outputs of each stride
+        return said.float().cpu().numpy()
+
     def _images(self, frames: list[np.ndarray], imgsz: int) -> torch.Tensor:
         import torch
         from ultralytics.data.augment import LetterBox
