@@ -68,14 +68,22 @@ class _Again(Exception):
 class _Partial:
     """The part that has arrived: an open file, its length (bytes), and the validator it was served with ("" = none)."""
 
+    path: Path
+    url: str
     file: BinaryIO
     size: int
-    validator: str
+    validator: str = ""
 
     def restart(self) -> None:
         self.file.seek(0)
         self.file.truncate()
         self.size, self.validator = 0, ""
+
+    def remember(self, validator: str) -> None:
+        """Write down at once what this part is of: a killed process writes nothing more."""
+        self.validator = validator
+        text = json.dumps({"url": sha256_text(self.url), "validator": validator})
+        _validator_file(self.path).write_text(text, encoding="utf-8")
 
 
 def download(entry: Wanted, place: Path, client: httpx.Client, limits: Downloads) -> None:
@@ -226,7 +234,7 @@ def _begin(entry: Wanted, place: Path, part: _Partial, answer: httpx.Response, l
         raise _Again(f"{url} answered with another part than asked for")
     if code == 200:
         part.restart()
-    part.validator = validator
+    part.remember(validator)
     coming = int(answer.headers.get("Content-Length") or 0)
     _refuse_too_much(entry, part.size + coming, limits)
     free = free_bytes(place)
@@ -319,7 +327,7 @@ def _is_private(host: str) -> bool:
 
 @contextmanager
 def _opened(partial: Path, entry: Wanted) -> Iterator[_Partial]:
-    """The partial file, locked against a second process; on any way out its validator is written beside it."""
+    """The partial file, locked against a second process; removed when nothing has arrived."""
     told = _remembered(partial)
     with open(partial, "ab+") as file:
         try:
@@ -329,7 +337,7 @@ def _opened(partial: Path, entry: Wanted) -> Iterator[_Partial]:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # some network disks know no locks
                 raise
-        part = _Partial(file, os.fstat(file.fileno()).st_size, "")
+        part = _Partial(partial, entry.url, file, os.fstat(file.fileno()).st_size)
         if told.get("url") == sha256_text(entry.url):
             part.validator = str(told.get("validator", ""))
         elif part.size:
@@ -340,12 +348,7 @@ def _opened(partial: Path, entry: Wanted) -> Iterator[_Partial]:
             part.restart()
             raise
         finally:
-            if partial.exists() and part.size:
-                with suppress(OSError):
-                    _validator_file(partial).write_text(
-                        json.dumps({"url": sha256_text(entry.url), "validator": part.validator}), encoding="utf-8"
-                    )
-            elif partial.exists():
+            if partial.exists() and not part.size:
                 partial.unlink()
                 _validator_file(partial).unlink(missing_ok=True)
 
