@@ -182,7 +182,7 @@ def _unpack_into(archive: Path, folder: Path, limits: _Limits) -> dict[str, int]
     sizes: dict[str, int] = {}
     names = _Names()
     members = _zip_members(archive, limits) if archive.name.lower().endswith(".zip") else _tar_members(archive, limits)
-    for name, content in members:
+    for name, content, stated in members:
         limits.count_member()
         path = names.take(name, folder=content is None)
         place = folder / path
@@ -191,6 +191,8 @@ def _unpack_into(archive: Path, folder: Path, limits: _Limits) -> dict[str, int]
         else:
             place.parent.mkdir(parents=True, exist_ok=True)
             sizes[path] = _write(content, place, limits)
+            if sizes[path] != stated:
+                raise _Refused(f"member {name!r} states {stated:,} bytes and holds {sizes[path]:,}")
     if not sizes:
         raise _Refused("holds no file")
     return sizes
@@ -209,8 +211,8 @@ def _write(content: IO[bytes], place: Path, limits: _Limits) -> int:
 # Zip
 
 
-def _zip_members(archive: Path, limits: _Limits) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """(name, content or None for a folder) of each member of a zip archive."""
+def _zip_members(archive: Path, limits: _Limits) -> Iterator[tuple[str, IO[bytes] | None, int]]:
+    """(name, content or None for a folder, stated size in bytes) of each member of a zip archive."""
     with zipfile.ZipFile(archive) as file:
         members = file.infolist()
         if len(members) > limits.most_members:
@@ -220,10 +222,10 @@ def _zip_members(archive: Path, limits: _Limits) -> Iterator[tuple[str, IO[bytes
         for member in members:
             _check_zip_member(member)
             if member.is_dir():
-                yield member.filename, None
+                yield member.filename, None, 0
             else:
                 with file.open(member) as content:
-                    yield member.filename, content
+                    yield member.filename, content, member.file_size
 
 
 def _check_zip_member(member: zipfile.ZipInfo) -> None:
@@ -251,8 +253,8 @@ class _Member(tarfile.TarInfo):
         return super()._proc_member(archive)  # type: ignore[misc]
 
 
-def _tar_members(archive: Path, limits: _Limits) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """(name, content or None for a folder) of each member of a tar archive, read as a stream."""
+def _tar_members(archive: Path, limits: _Limits) -> Iterator[tuple[str, IO[bytes] | None, int]]:
+    """(name, content or None for a folder, stated size in bytes) of each member of a tar archive, read as a stream."""
     with _tar_stream(archive) as file:
         for member in file:
             if member.islnk() or member.issym():
@@ -262,12 +264,12 @@ def _tar_members(archive: Path, limits: _Limits) -> Iterator[tuple[str, IO[bytes
             if member.size < 0 or member.size > limits.most_bytes:
                 raise _Refused(f"member {member.name!r} claims {member.size:,} bytes")
             if member.isdir():
-                yield member.name, None
+                yield member.name, None, 0
                 continue
             content = file.extractfile(member)
             if content is None:
                 raise _Refused(f"member {member.name!r} has no content")
-            yield member.name, content
+            yield member.name, content, member.size
 
 
 @contextmanager
