@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-quick setup lint format dag report lock clean
+.PHONY: demo test test-quick setup lint format dag pictures report lock clean
 
 demo: setup  ## run the embedded study to its leaderboard
 	snakemake --cores $(CORES)
@@ -47,6 +47,10 @@ dag: setup  ## a picture of the rule graph: results/dag.png
 	@command -v dot >/dev/null || { echo "error: graphviz is missing. Hint: apt-get install graphviz"; exit 2; }
 	snakemake --rulegraph --quiet all --forceall | dot -Tpng -Gdpi=110 -o results/dag.png
 	@echo results/dag.png
+
+pictures: demo  ## the pictures at the top of the README, from the finished demo: docs/pictures/
+	@command -v dot >/dev/null || { echo "error: graphviz is missing. Hint: apt-get install graphviz"; exit 2; }
+	python -m docs.pictures
 
 report: setup  ## the self-contained report of the finished study: results/report.html
 	snakemake --report results/report.html

@@ -29,6 +29,7 @@ PLAIN: dict[str, str] = {
     "profiles/": "default: switches that hold everywhere",
     "envs/": "conda twins of the lock",
     "results/": "everything produced (README.md says where); git-ignored",
+    "docs/": "the pictures of this page and the program that draws them",
     "tests/": "mirrors lib; workflow/ runs real Snakemake",
     "Makefile": "demo, test, test-quick, setup, lint, dag, report",
     "requirements.in, requirements.txt": "what is needed, and the exact lock with hashes",

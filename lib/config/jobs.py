@@ -124,7 +124,7 @@ class Jobs:
         return self._text("evaluate_tracks", {"evaluate": self._scoring(), "stride": stride})
 
     def leaderboard(self, wildcards: Wildcards) -> str:
-        """The board, what each of its rows is, and how intervals are drawn; the files follow from these names."""
+        """The titled board, what each of its rows is, and how intervals are drawn; the files follow from these names."""
         board = self.study.find("boards", wildcards.board)
         if board.dataset != wildcards.dataset:
             raise ConfigError(
@@ -136,7 +136,11 @@ class Jobs:
             name: {key: getattr(self.study.variants[name], key) for key in keys} | {"seeds": self.study.seeds_of(name)}
             for name in board.variants or ()
         }
-        values = {"board": identity(board), "variants": rows, "evaluate": identity(self.study.evaluate)}
+        values = {
+            "board": identity(board) | {"title": board.title},
+            "variants": rows,
+            "evaluate": identity(self.study.evaluate),
+        }
         values |= {"report": identity(self.study.report)}
         return self._text("leaderboard", values)
 

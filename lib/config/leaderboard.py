@@ -42,7 +42,7 @@ class Board(Section):
         description="What rows are ranked by: AP50, AP, AP75, AR or F1; with kind tracks HOTA (default), DetA, AssA, MOTA "
         "or IDF1.",
     )
-    title: str = shown("", "Heading of the board, for people.")
+    title: str = shown("", "Heading of the board, for people; a new one redraws this board only.")
     description: str = shown("", "What the board answers, for people.")
 
     @model_validator(mode="before")

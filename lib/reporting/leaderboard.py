@@ -128,6 +128,7 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
     notes += _floor_note(rows, floor) + _row_notes(rows, board, evaluate)
     return Ranking(
         name=name,
+        title=board.title,
         dataset=board.dataset,
         kind="scores",
         metric=board.metric,

@@ -83,7 +83,7 @@ def markdown(ranking: Ranking) -> str:
     """A GitHub table under a heading, followed by the footnotes."""
     table = _table(ranking)
     heads = [_markdown_text(column.title) for column in table.columns]
-    lines = [f"## {ranking.name} {ranking.subject}", ""]
+    lines = [f"## {_markdown_text(ranking.heading)} ({ranking.subject})", ""]
     lines += [f"| {' | '.join(heads)} |", f"|{'|'.join(':--' if one.text else '--:' for one in table.columns)}|"]
     for row in table.rows:
         cells = [_markdown_text(cell) for cell in row.cells]

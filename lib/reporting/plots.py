@@ -49,7 +49,7 @@ def board_figure(ranking: Ranking, output: Path, settings: ReportSettings) -> No
         axes[0].set_yticks(range(len(rows)), labels)
         axes[0].set_ylim(len(rows) - 0.4, -0.6)
         _limit_scores(axes[0], ranking, rows, panels)
-        drawn.suptitle(f"{ranking.name} on {ranking.dataset}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        drawn.suptitle(f"{ranking.heading} (on {ranking.dataset})", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         entries = _legend(rows, ranking)
         if entries:
             drawn.legend(handles=entries, loc="outside lower left", ncols=len(entries), frameon=False, handletextpad=0.5)
@@ -165,7 +165,7 @@ def _count_panels(
             ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
         axes[0].set_yticks(range(len(rows)), labels)
         axes[0].set_ylim(len(rows) - 0.4, -0.6)
-        drawn.suptitle(f"{ranking.name} on {ranking.dataset}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        drawn.suptitle(f"{ranking.heading} (on {ranking.dataset})", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
 
 
 def curves_figure(history: pd.DataFrame, output: Path, settings: ReportSettings) -> None:

@@ -46,6 +46,12 @@ class Ranking:
     classes: list[str]
     notes: list[str]
     floor: float | None = None
+    title: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The board's title, or its name where it has none."""
+        return " ".join(self.title.split()) or self.name
 
     @property
     def ranked(self) -> bool:
@@ -54,7 +60,7 @@ class Ranking:
 
     @property
     def subject(self) -> str:
-        """What the board is about, behind its name: the dataset and, where rows are ranked, the metric."""
+        """What the board is about, behind its heading: the dataset and, where rows are ranked, the metric."""
         return f"on {self.dataset}, by {self.metric}" if self.ranked else f"on {self.dataset}"
 
 

@@ -122,6 +122,7 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
         )
     return Ranking(
         name=name,
+        title=board.title,
         dataset=board.dataset,
         kind="tracks",
         metric=board.metric,

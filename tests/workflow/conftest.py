@@ -135,3 +135,41 @@ def fresh(tmp_path: Path) -> Callable[[dict[str, Any]], Tree]:
         return Tree(folder, copy.deepcopy(TINY) | changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A copy of the project in which the embedded demo ran to its end, once for all test processes; tests may add files."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    folder = shared / "demo"
+    with open(shared / "demo.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "demo.done").exists():
+            copy_project(folder)
+            environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
+            environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"}
+            environment |= {"PYTHONPATH": str(folder)}
+            command = [sys.executable, "-m", "snakemake", "-c2"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment, cwd=folder)
+            assert done.returncode == 0, done.stderr[-6000:]
+            (shared / "demo.done").touch()
+    return folder
+
+
+@pytest.fixture
+def project_copy(tmp_path: Path) -> Path:
+    """A copy of the project that a test may change."""
+    return copy_project(tmp_path / "project")
+
+
+def copy_project(folder: Path) -> Path:
+    """Copy the project's own files, without results, environment and history."""
+    produced = shutil.ignore_patterns(".git", ".venv", ".snakemake", "__pycache__", ".*_cache", ".hypothesis")
+
+    def others(place: str, names: list[str]) -> set[str]:
+        ours = Path(place) == PROJECT / "results"
+        return produced(place, names) | ({name for name in names if name != "README.md"} if ours else set())
+
+    shutil.copytree(PROJECT, folder, ignore=others)
+    return folder

@@ -2,12 +2,13 @@
 
 A reader only reads and validates. Choosing classes and splits, making ids, probing media, clipping boxes and writing tables
 is lib/data/ingest.py. Adding a format is one file here with `read(root, options) -> Source`, one settings class in
-lib/config/download.py, and one line in `_READERS`.
+lib/config/download.py, named in `AnySource`; the README shows it as a recipe.
 """
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,6 @@ import pandas as pd
 
 from lib.config.base import ConfigError, nearest
 from lib.files import DataError
-
-_READERS = ("coco", "yolo", "voc", "mot", "folder")
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".gif"}
@@ -76,8 +75,9 @@ class Source:
 
 def read_source(root: Path, options: Any) -> Source:
     """Read the source under `root` by the reader of `options.format`. DataError names what is missing or malformed."""
-    if options.format not in _READERS:
-        raise ConfigError(f"source.format {options.format!r} has no reader. {nearest(options.format, _READERS)}")
+    readers = [module.name for module in pkgutil.iter_modules(__path__)]
+    if options.format not in readers:
+        raise ConfigError(f"source.format {options.format!r} has no reader. {nearest(options.format, readers)}")
     if not root.is_dir():
         raise DataError(
             f"{root}: no such folder. Hint: check `root` in the dataset's `source:` block, or download it first."

@@ -16,7 +16,7 @@ from tests.lib.config.made import SMALL, changed, load
 
 OF_TRACKS = ("track", "evaluate_tracks", "export_tracks")
 COSTLY = ("detect", "train", "predict")
-SHOWN = ("description", "licence", "title", "size")
+SHOWN = ("description", "licence", "size")
 
 
 def texts(study: Study) -> dict[str, str]:
@@ -66,7 +66,7 @@ def test_the_order_of_keys_does_not_matter(tmp_path: Path) -> None:
 
 def test_what_is_for_people_only_never_reaches_a_job(tmp_path: Path) -> None:
     values = json.loads(json.dumps(SMALL))
-    values["description"] = values["boards"]["main"]["title"] = "SHOWN"
+    values["description"] = "SHOWN"
     values["variants"]["less"]["size"] = "large"
     for table in ("datasets", "detectors", "trackers", "shardsets", "arms", "variants", "tta", "boards"):
         for entry in values[table].values():
@@ -101,7 +101,7 @@ def keys_of(value: Any) -> list[str]:
         ("evaluate.draws", 500, {"leaderboard site main", "leaderboard site followed"}),
         ("report.dpi", 99, {"leaderboard site main", "leaderboard site followed", "figures"}),
         ("boards.main.metric", "AP", {"leaderboard site main"}),
-        ("boards.main.title", "x", set()),
+        ("boards.main.title", "x", {"leaderboard site main"}),
         ("paths.mirror", "/elsewhere", set()),
         ("tta.flip.views", [{}, {"scale": 0.5}], {f"predict {name} flip" for name in ("detector", "less", "prior")}),
         ("arms.unused", {"shardset": "full", "background": "none"}, set()),

@@ -1,0 +1,131 @@
+"""The README's word: every command in its blocks runs as typed on the finished demo, and its recipes work as printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lib.files import read_json
+from tests.conftest import PROJECT
+
+pytestmark = pytest.mark.slow
+
+PAGES = ("README.md", "config/README.md")
+STARTERS = ("make", "snakemake", "python", "python3", "source", "export")
+
+
+def commands(page: str) -> list[str]:
+    """Every command line in the indented blocks of a page, comments cut off; lines ended by a backslash are joined."""
+    text = (PROJECT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    assignments = re.compile(r"^([A-Z_]+=\S+ +)+")
+    return list(dict.fromkeys(line for line in lines if assignments.sub("", line).split()[0] in STARTERS))
+
+
+ALL = [(page, command) for page in PAGES for command in commands(page)]
+
+
+def block(heading: str, language: str, number: int = 0) -> str:
+    """The n-th fenced block of a language below a heading of the README."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    section = re.split(rf"^#+ {re.escape(heading)}$", text, flags=re.MULTILINE)[1]
+    section = re.split(r"^##+ ", section, flags=re.MULTILINE)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)[number]
+
+
+def typed(words: list[str], folder: Path, *, timeout: int = 600) -> subprocess.CompletedProcess[str]:
+    """Run a command as typed in `folder`, with this environment's programs first."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["PYTHONPATH"] = str(folder)
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=timeout, env=environment)
+
+
+def test_there_are_commands_to_test() -> None:
+    assert len(ALL) > 15
+    assert {command.split()[0] for _, command in ALL} >= {"make", "snakemake", "python"}
+
+
+@pytest.mark.parametrize(("page", "command"), ALL, ids=[f"{page}: {command}" for page, command in ALL])
+def test_command(demo: Path, page: str, command: str) -> None:
+    """make and snakemake as a dry run (the demo itself did run); everything else for real."""
+    words = shlex.split(command, comments=True)
+    while re.match(r"[A-Z_]+=", words[0]):
+        words = words[1:]
+    if words[0] in ("source", "export"):
+        assert words[1:] and (words[0] == "export" or words[1].endswith("activate"))
+        return
+    if words[0] == "make" and shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    if words[0] == "make" or (words[0] == "snakemake" and "--report" not in words):
+        words.insert(1, "-n")
+    if words[:3] == ["python3", "-m", "venv"]:
+        return  # set-up itself; the environment that runs this test came from it
+    done = typed(words, demo)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def test_recipe_variant(demo: Path) -> None:
+    (demo / "config/studies/mine.yaml").write_text(block("A variant", "yaml"))
+    words = ["snakemake", "-c2", "--configfile", "config/config.yaml", "config/studies/mine.yaml"]
+    plan = typed([*words, "-n", "-p"], demo).stdout
+    made = {path for path in re.findall(r" --output results/(\S+)", plan)}
+    new = {path for path in made if "person-50" in path or "p50" in path}
+    assert {"subsets/world/p50/seed=0.parquet", "train/world/person-50/seed=0/model.json"} <= new
+    boards = {"leaderboards/world/imbalance.csv"}
+    shared = {
+        path for path in made - new if not path.startswith(("figures/world/frames.arms", "subsets/world/frames.arms"))
+    }
+    assert shared <= boards, "the other variants are not made again"
+    done = typed(words, demo)
+    assert done.returncode == 0, done.stderr[-4000:]
+    board = pd.read_csv(demo / "results/leaderboards/world/imbalance.csv").set_index("variant")
+    assert {"person-100", "person-50", "person-25", "prior"} == set(board.index)
+    assert (
+        board["frames: person"]["person-25"] < board["frames: person"]["person-50"] < board["frames: person"]["person-100"]
+    )
+    assert board["above_floor"]["person-50"] == "yes"
+
+
+def test_recipe_dataset_format(tmp_path: Path, project_copy: Path) -> None:
+    heading = "A dataset format"
+    settings, reader = block(heading, "python", 0), block(heading, "python", 1)
+    (project_copy / "lib/data/sources/boxcsv.py").write_text(reader)
+    download = project_copy / "lib/config/download.py"
+    text = download.read_text()
+    assert "FolderSource | WorldSource" in text, "the README names this line"
+    text = text.replace("\n\nAnySource", f"\n\n{settings}\n\nAnySource").replace(
+        "FolderSource | WorldSource", "FolderSource | WorldSource | BoxCsvSource"
+    )
+    download.write_text(text)
+    data = tmp_path / "photos"
+    data.mkdir()
+    pictures(data)
+    (data / "boxes.csv").write_text("file,split,class,x1,y1,x2,y2\na.png,train,cat,1,2,30,40\nb.png,test,dog,5,5,20,25\n")
+    (project_copy / "config/studies/photos.yaml").write_text(block(heading, "yaml").replace("/data/photos", str(data)))
+    words = ["snakemake", "-c1", "--configfile", "config/studies/photos.yaml", "--"]
+    done = typed([*words, "results/videos/photos/manifest.parquet"], project_copy)
+    assert done.returncode == 0, done.stderr[-4000:]
+    boxes = pd.read_parquet(project_copy / "results/videos/photos/truth/boxes.parquet")
+    assert boxes[["video", "class", "x1", "y1", "x2", "y2"]].to_numpy().tolist() == [
+        ["a", "cat", 1.0, 2.0, 30.0, 40.0],
+        ["b", "dog", 5.0, 5.0, 20.0, 25.0],
+    ]
+    assert read_json(project_copy / "results/videos/photos/classes.json")["classes"] == ["cat", "dog"]
+
+
+def pictures(folder: Path) -> None:
+    import cv2
+    import numpy as np
+
+    for number, name in enumerate("ab"):
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((48, 64, 3), 60 + 90 * number, np.uint8))
