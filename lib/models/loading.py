@@ -10,9 +10,9 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import pickle
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,10 @@ def load_checkpoint(path: str | Path, *, allow: Iterable[type] = ()) -> dict[str
     trusted = set(filter(None, os.environ.get(UNSAFE_SHA256, "").split(",")))
     if trusted and sha256_file(path) in trusted:
         return _read_trusted(path, trusted)
-    _refuse_bomb(path)
+    _refuse_odd_zip(path)
     try:
         needed = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, IndexError) as error:
+    except Exception as error:  # what damage makes torch raise has no bound: an OSError among others
         raise DataError(
             f"{path}: not a torch checkpoint ({error}). Hint: a cut download, or another kind of file."
         ) from error
@@ -72,13 +72,33 @@ def _read(path: Path, entries: list[Any]) -> dict[str, Any]:
     import torch
 
     try:
-        with torch.serialization.safe_globals(entries):
+        with torch.serialization.safe_globals(entries), _nothing_built():
             contents = torch.load(path, map_location="cpu", weights_only=True)
-    except VipersightError:
-        raise
+    except VipersightError as error:
+        raise DataError(f"{path}: refused, the checkpoint {error}") from error
     except Exception as error:  # what a hostile or damaged pickle can raise while being read has no bound
         raise DataError(f"{path}: refused or damaged checkpoint ({type(error).__name__}: {error})") from error
     return _mapping(path, contents)
+
+
+@contextmanager
+def _nothing_built() -> Iterator[None]:
+    """Layers are restored by their state; one that is called with arguments of the file's choice is refused.
+
+    Constructors can allocate any memory, and some of ultralytics' evaluate text or fetch files.
+    """
+    from torch import nn
+
+    original = nn.Module.__init__
+
+    def refuse(self: nn.Module, *_: Any, **__: Any) -> None:
+        raise DataError(f"wants to build a {type(self).__name__} of its own choice")
+
+    nn.Module.__init__ = refuse  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.__init__ = original  # type: ignore[method-assign]
 
 
 def _read_trusted(path: Path, trusted: set[str]) -> dict[str, Any]:
@@ -98,14 +118,17 @@ def _read_trusted(path: Path, trusted: set[str]) -> dict[str, Any]:
         raise DataError(f"{path}: damaged checkpoint ({type(error).__name__}: {error})") from error
 
 
-def _refuse_bomb(path: Path) -> None:
+def _refuse_odd_zip(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return  # torch will say what it is
     try:
         with zipfile.ZipFile(path) as file:
+            names = file.namelist()
             whole = sum(member.file_size for member in file.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(f"{path}: not a torch checkpoint ({error}). Hint: a cut download?") from error
+    if len(set(names)) < len(names):
+        raise DataError(f"{path}: refused, two of its members have one name, so readers may differ on what it holds.")
     if whole > max(_GROWTH * path.stat().st_size, _GROWTH_FROM):
         raise DataError(f"{path}: refused, its {sized(path.stat().st_size)} unpack to {sized(whole)}: a bomb.")
 
