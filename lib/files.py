@@ -19,8 +19,11 @@ from typing import Any
 
 from lib.config.base import VipersightError
 
-WRITING = ".writing-"
-"""How names of files that are being written begin; `make check` lists what a killed job left of them."""
+WRITING, LINKING, EXTRACTING = ".writing-", ".linking-", ".extracting-"
+LEFTOVERS = (WRITING, LINKING, EXTRACTING)
+"""How names of what is being written begin; `make check` lists what a killed job left of them, `make resume` removes it."""
+PARTIAL = ".partial-"
+"""How names of downloads that go on where they stopped begin."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NEARLY_NOTHING = 64 << 10

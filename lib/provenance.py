@@ -139,13 +139,15 @@ def record(
     if raw is not None:
         sources["raw"] = raw
     key = identity(stage, recipe, settings, sources)
+    beside = meta_path(outputs[0]).parent
     values = {
         "identity": key,
         "stage": stage,
         "recipe": recipe,
         "settings": settings,
         "inputs": sources,
-        "content": {Path(path).name: sha256_file(path) for path in outputs},
+        "input_files": {role: _from_here(given) for role, given in inputs.items()},
+        "content": {os.path.relpath(path, beside): sha256_file(path) for path in outputs},
         "study": os.environ.get("VIPERSIGHT_STUDY"),
         "code": commit(),
         "packages": packages(),
@@ -159,6 +161,13 @@ def record(
     }
     write_json(meta_path(outputs[0]), values)
     return key
+
+
+def _from_here(given: str | Path | Sequence[str | Path]) -> str | list[str]:
+    """Paths of input files as seen from the working directory: for `check`, never part of an identity."""
+    if isinstance(given, str | Path):
+        return os.path.relpath(given)
+    return [os.path.relpath(one) for one in given]
 
 
 def _program_words() -> list[str]:

@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from lib.config.download import Downloads, archive_stem
-from lib.files import DataError, disk_errors, sized, write_json
+from lib.files import EXTRACTING, DataError, disk_errors, sized, write_json
 
-EXTRACTING = ".extracting-"
 RECORD = ".archive.json"
 _BLOCK = 1 << 20
 _RATIO = 300

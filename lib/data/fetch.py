@@ -24,10 +24,9 @@ from lib.config.download import Downloads, FileEntry
 from lib.data.archives import unpack
 from lib.data.progress import track
 from lib.data.transfer import NotThere, WrongContent, client_of, download, drop_partial
-from lib.files import DataError, disk_errors, sha256_file, write_json
+from lib.files import LINKING, DataError, disk_errors, sha256_file, write_json
 
 _LISTED = 10
-LINKING = ".linking-"
 
 
 @dataclass

@@ -27,9 +27,8 @@ import httpx
 import tenacity
 
 from lib.config.download import Downloads
-from lib.files import DataError, disk_errors, free_bytes, sha256_text, sized
+from lib.files import PARTIAL, DataError, disk_errors, free_bytes, sha256_text, sized
 
-PARTIAL = ".partial-"
 _BLOCK = 1 << 20
 _TELL_S = 30.0
 _LONGEST_WAIT_S = 300.0
