@@ -153,6 +153,20 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_bytes(content)
 
 
+def write_link(path: str | Path, target: str | Path) -> None:
+    """Make `path` a symbolic link to `target`, atomically: an older file or link of that name stands until then."""
+    path = Path(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{LINKING}{os.getpid()}-{sha256_text(path.name)[:8]}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        try:
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def write_json(path: str | Path, values: Any) -> None:
     """Write values as readable JSON, keys sorted; NaN is refused (it is not JSON)."""
     text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -138,13 +138,25 @@ def unpack(archive: Path, sha256: str, limits: Downloads) -> Path:
         write_json(temporary / RECORD, {"sha256": sha256, "files": sizes})
         with disk_errors(target):
             temporary.chmod(0o755)
-            if target.exists():
-                shutil.rmtree(target)  # an older version, or one that lost files
-            temporary.rename(target)
+            _replace_folder(target, temporary)
     finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _replace_folder(target: Path, new: Path) -> None:
+    """Give `new` the name `target`; an older folder of that name (another version, or one that lost files) goes after it."""
+    if not target.exists():
+        new.rename(target)
+        return
+    old = Path(f"{new}-old")
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)
 
 
 def _is_whole(target: Path, sha256: str) -> bool:

@@ -7,7 +7,6 @@ referenced by a symbolic link, never copied. The status table beside the files i
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -24,7 +23,7 @@ from lib.config.download import Downloads, FileEntry
 from lib.data.archives import unpack
 from lib.data.progress import track
 from lib.data.transfer import NotThere, WrongContent, client_of, download, drop_partial
-from lib.files import LINKING, DataError, disk_errors, sha256_file, write_json
+from lib.files import DataError, sha256_file, write_json, write_link
 
 _LISTED = 10
 
@@ -144,7 +143,7 @@ def _one(
         return _status(entry, place, "kept")
     for candidate in _candidates(entry.path, by_name):
         if (entry.bytes is None or candidate.stat().st_size == entry.bytes) and sha256_file(candidate) == entry.sha256:
-            _link(place, candidate)
+            write_link(place, candidate.resolve())
             drop_partial(entry, place)
             return _status(entry, place, "mirror")
     try:
@@ -180,13 +179,3 @@ def _candidates(path: str, by_name: dict[str, list[Path]]) -> list[Path]:
         return next((place for place, (one, other) in enumerate(pairs) if one != other), len(parts))
 
     return sorted(by_name.get(Path(path).name, []), key=lambda candidate: (-common(candidate), str(candidate)))
-
-
-def _link(place: Path, file: Path) -> None:
-    with disk_errors(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        mark = hashlib.sha256(str(place).encode()).hexdigest()[:8]
-        temporary = place.with_name(f"{LINKING}{os.getpid()}-{mark}")
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(file.resolve())
-        temporary.replace(place)

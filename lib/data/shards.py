@@ -78,6 +78,7 @@ def write_shards(
             shards, found = _split_packed(split, shown, settings.samples_per_shard, out, until_all_are_whole)
             splits[split] = {"shards": shards, "samples": len(found)}
             places += found
+        (out / "manifest.json").unlink(missing_ok=True)  # from here to its writing neither old nor new set stands whole
     with atomic(out / INDEX_FILE) as temporary:
         pq.write_table(pa.Table.from_pylist(places, schema=INDEX_SCHEMA), temporary, compression="zstd")
     described = {"version": VERSION, "classes": list(classes), "splits": splits, "index": INDEX_FILE}

@@ -1,4 +1,4 @@
-"""The one place where a torch checkpoint is read. Not here: what a model does with it (yolo.py).
+"""The one place where a torch checkpoint is read and written. Not here: what a model does with it (yolo.py).
 
 A checkpoint is a pickle, and a pickle can run anything. So every file is read with `weights_only=True`, and its globals are
 looked at before: allowed are plain tensors, layers of torch and ultralytics, and what the caller names. The one way round is
@@ -66,6 +66,17 @@ def load_checkpoint(path: str | Path, *, allow: Iterable[type] = ()) -> dict[str
 
         entries += [type(np.dtype(kind)) for kind in ("float64", "float32", "int64")]
     return _read(path, entries)
+
+
+def save_checkpoint(values: dict[str, Any], path: str | Path) -> None:
+    """Write a torch checkpoint to a path (a temporary one: see files.atomic).
+
+    Through a file of Python's, because torch's own writer may go on after a failed write and then leaves half a file.
+    """
+    import torch
+
+    with open(path, "wb") as file:
+        torch.save(values, file)
 
 
 def _read(path: Path, entries: list[Any]) -> dict[str, Any]:
