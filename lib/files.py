@@ -24,6 +24,7 @@ LEFTOVERS = (WRITING, LINKING, EXTRACTING)
 """How names of what is being written begin; `make check` lists what a killed job left of them, `make resume` removes it."""
 PARTIAL = ".partial-"
 """How names of downloads that go on where they stopped begin."""
+_FORMULA = ("=", "+", "-", "@", "\t")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NEARLY_NOTHING = 64 << 10
@@ -151,6 +152,17 @@ def write_text(path: str | Path, text: str) -> None:
     content = text.encode("utf-8")
     with atomic(path, need=len(content)) as temporary:
         temporary.write_bytes(content)
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell for a csv table that people open: a text that a spreadsheet would take for a formula gets an apostrophe.
+
+    A carriage return becomes a space: csv writers leave it unquoted, and readers end a row there.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", " ")
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def write_link(path: str | Path, target: str | Path) -> None:

@@ -28,12 +28,14 @@ from lib.files import folder_digest, read_json, sha256_file, write_json, write_t
 class Writer:
     """write(folder, version): write version 1 or 2; sound(folder): raises when files do not belong together.
 
-    may_go: files that seal a set of others, so that a failure in the middle leaves the set without.
+    may_go: files that seal a set of others, so that a failure in the middle leaves the set without. moved: folders that are
+    replaced whole, the old one being moved aside.
     """
 
     write: Callable[[Path, int], None]
     sound: Callable[[Path], None] = lambda folder: None
     may_go: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
 
 def _detections(rows: int) -> pd.DataFrame:
@@ -237,7 +239,7 @@ WRITERS = {
     "figure": Writer(_figure),
     "board": Writer(_board),
     "shards": Writer(_shards, _shards_sound, ("manifest.json",)),
-    "linked and unpacked archive": Writer(_linked, _unpacked_sound),
+    "linked and unpacked archive": Writer(_linked, _unpacked_sound, moved=("set/",)),
     "result with its record": Writer(_record),
     "names of a study": Writer(_names),
     "digests of a folder": Writer(_digest),
