@@ -154,9 +154,7 @@ def _tars(meta: Path, values: dict[str, Any]) -> Iterator[Hole]:
             yield Hole(str(file), "was changed after it was made", again)
 
 
-def _input(
-    meta: Path, values: dict[str, Any], role: str, place: Path, identity: str, memory: _Memory
-) -> Iterator[Hole]:
+def _input(meta: Path, values: dict[str, Any], role: str, place: Path, identity: str, memory: _Memory) -> Iterator[Hole]:
     output = str(_beside(meta, next(iter(values["content"]), meta.name)))
     if not place.is_file():
         yield Hole(output, f"its input is gone ({role}: {place})", _make(values, place))
@@ -173,7 +171,9 @@ def _make(values: dict[str, Any], file: Path) -> str:
 
 def _leftover(path: Path) -> Hole:
     if path.name.startswith(PARTIAL):
-        return Hole(str(path), "is a download that was cut", f"{RESUME}, or the same command again, goes on inside the file")
+        return Hole(
+            str(path), "is a download that was cut", f"{RESUME}, or the same command again, goes on inside the file"
+        )
     return Hole(str(path), "was left half-written by a killed job", f"{RESUME}, or rm -r {shlex.quote(str(path))}")
 
 
@@ -181,7 +181,9 @@ def _state(path: Path, recorded: set[str]) -> Hole:
     if str(path.parent) in recorded and (path.parent / "model.json").is_file():
         return Hole(str(path), "is the state of a training that is done", f"rm -r {shlex.quote(str(path))}")
     model = path.parent / "model.json"
-    return Hole(str(path), "belongs to a training that did not end", f"{RESUME}, or snakemake -c2 -- {shlex.quote(str(model))}")
+    return Hole(
+        str(path), "belongs to a training that did not end", f"{RESUME}, or snakemake -c2 -- {shlex.quote(str(model))}"
+    )
 
 
 def _killed_runs(results: Path) -> list[Hole]:

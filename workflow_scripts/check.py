@@ -2,8 +2,8 @@
 
 python -m workflow_scripts.check [--directory DIR]        (or: make check)
 
-Reads every result once (about a second per GB). One line per hole with the command that heals it. Exit code: 0 when there is
-none, 4 when there are some, 2 for a refusal.
+Reads every result once (about a second per GB). One line per hole with the command that heals it. Exit code: 0 when there
+is none, 4 when there are some, 2 for a refusal.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ def main() -> None:
             settle(run, wait=given.wait, grace_s=given.grace)
         words = given.words or (killed[-1].words if killed else [])
         if not words and not killed:
-            print("nothing to resume: no killed run is recorded here. Hint: snakemake -c2 goes on as always.", file=sys.stderr)
+            print(
+                "nothing to resume: no killed run is recorded here. Hint: snakemake -c2 goes on as always.", file=sys.stderr
+            )
             return
         home = killed[-1].folder if killed and not given.words else os.getcwd()
         _place(words, given.directory, home)
@@ -97,7 +99,7 @@ def refuse_living(runs: Sequence[Run], folder: Path, *, owner_is_gone: bool, job
         where = running.state(run)
         if where == "alive":
             raise DataError(
-                f"{folder}: a run is active ({run.text()}); nothing was changed. Hint: wait for it, or stop it: kill {run.pid}"
+                f"{folder}: a run is active ({run.text()}); nothing was changed. Hint: wait for it, or kill {run.pid}"
             )
         if where == "elsewhere" and not owner_is_gone:
             raise DataError(

@@ -18,10 +18,10 @@ from pydantic_core import PydanticCustomError
 from lib.config.base import Name, Section, shown
 from lib.config.world import WorldSource
 
-
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 _SECRET = re.compile(
-    r"[?&;](?:[\w-]*(?:token|signature|credential|secret|password|passwd|api[_-]?key)|sig|pwd|auth)=(?!\$)[^&;]", re.IGNORECASE
+    r"[?&;](?:[\w-]*(?:token|signature|credential|secret|password|passwd|api[_-]?key)|sig|pwd|auth)=(?!\$)[^&;]",
+    re.IGNORECASE,
 )
 
 
@@ -53,8 +53,8 @@ class FileEntry(Section):
 
     extract: bool = Field(
         False,
-        description="The file is an archive (zip, tar, tar.gz, tar.bz2, tar.xz, tar.zst): its regular files are unpacked into "
-        "a folder beside it, called like it without the suffix.",
+        description="The file is an archive (zip, tar, tar.gz, tar.bz2, tar.xz, tar.zst): its regular files are unpacked "
+        "into a folder beside it, called like it without the suffix.",
     )
 
     @field_validator("path")
@@ -88,8 +88,12 @@ class Downloads(Section):
     """How files are fetched on this site; never part of a result's identity."""
 
     max_gb: float = shown(100.0, "GB: a file that is or claims to be larger is refused.", gt=0)
-    stall_s: float = shown(60.0, "Seconds without a byte (or at under 100 bytes/s) after which a connection is dropped.", gt=0)
-    tries: int = shown(5, "Tries in a row that bring nothing before a file is given up; ones that bring bytes do not count.", ge=1)
+    stall_s: float = shown(
+        60.0, "Seconds without a byte (or at under 100 bytes/s) after which a connection is dropped.", gt=0
+    )
+    tries: int = shown(
+        5, "Tries in a row that bring nothing before a file is given up; ones that bring bytes do not count.", ge=1
+    )
     pause_s: float = shown(1.0, "Seconds before the second try; doubles with each, up to a minute.", gt=0)
     max_unpacked_gb: float = shown(500.0, "GB: an archive that unpacks to more is refused.", gt=0)
     max_unpacked_files: int = shown(2_000_000, "An archive with more members is refused.", ge=1)

@@ -1,4 +1,4 @@
-"""Reading and merging settings files: `include:`, files over each other. Not here: YAML (safe_yaml.py), what the keys mean."""
+"""Reading and merging settings files: `include:`, files over each other. Not here: YAML (safe_yaml.py), what keys mean."""
 
 from __future__ import annotations
 

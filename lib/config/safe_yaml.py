@@ -1,4 +1,4 @@
-"""YAML as settings may be written: plain values, each key once, no bombs. Not here: what the keys mean, `include:` (merge.py).
+"""YAML as settings may be written: plain values, each key once, no bombs. Not here: what keys mean, `include:` (merge.py).
 
 The file is judged before anything is built from it: its size, its depth, and how large it would be with every alias
 written out. So a hostile file costs a moment and little memory, whatever it says.
@@ -6,6 +6,7 @@ written out. So a hostile file costs a moment and little memory, whatever it say
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 def load_yaml(path: Path) -> Any:
     """What stands in one YAML file.
 
-    Raises FileNotFoundError, and ConfigError, which names the file, for all else: another encoding, no valid YAML, tags, a key
-    that stands twice, and files that are too large, too deep or full of aliases.
+    Raises FileNotFoundError, and ConfigError, which names the file, for all else: another encoding, no valid YAML, tags, a
+    key that stands twice, and files that are too large, too deep or full of aliases.
     """
     try:
         text = _text(path)
@@ -67,36 +68,47 @@ def _text(path: Path) -> str:
     with open(path, "rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise ConfigError(f"is larger than {LARGEST:,} bytes. Hint: settings are small; long tables belong into a csv file.")
+        raise ConfigError(
+            f"is larger than {LARGEST:,} bytes. Hint: settings are small; long tables belong into a csv file."
+        )
     return content.decode("utf-8")
 
 
 def _refuse_bombs(text: str) -> None:
     """ConfigError for text that is too deep, or too long when every alias is written out. Builds nothing."""
-    sizes: dict[str, int] = {}
-    open_blocks: list[tuple[str | None, int]] = []  # anchor of each open block, and the values counted before it
-    count = 0
+    count = _Count()
     for event in _events(text):
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes and any(anchor == event.anchor for anchor, _ in open_blocks):
-                raise ConfigError(f"alias *{event.anchor} stands for a block that holds it (line {line}).")
-            count += sizes.get(event.anchor, 1)
+            count.alias(event.anchor, line)
         elif isinstance(event, yaml.CollectionStartEvent):
-            open_blocks.append((event.anchor, count))
-            count += 1
+            count.open_blocks.append((event.anchor, count.values))
+            count.values += 1
         elif isinstance(event, yaml.ScalarEvent):
-            count += 1
-            if event.anchor:
-                sizes[event.anchor] = 1
+            count.values += 1
+            count.sizes[event.anchor] = 1
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_blocks.pop()
-            if anchor:
-                sizes[anchor] = count - before
-        if len(open_blocks) > DEEPEST:
+            anchor, before = count.open_blocks.pop()
+            count.sizes[anchor] = count.values - before
+        if len(count.open_blocks) > DEEPEST:
             raise ConfigError(f"is nested deeper than {DEEPEST} blocks (line {line}).")
-        if count > MOST_VALUES:
+        if count.values > MOST_VALUES:
             raise ConfigError(f"stands for more than {MOST_VALUES:,} values, its aliases written out (line {line}).")
+
+
+@dataclass
+class _Count:
+    """Values so far, values behind each anchor, and open blocks: (anchor, values before it). Anchor None = no anchor."""
+
+    values: int = 0
+    sizes: dict[str | None, int] = field(default_factory=dict)
+    open_blocks: list[tuple[str | None, int]] = field(default_factory=list)
+
+    def alias(self, anchor: str, line: int) -> None:
+        """Count an alias as what it stands for; a block inside of itself has no size."""
+        if any(known == anchor for known, _ in self.open_blocks):
+            raise ConfigError(f"alias *{anchor} stands for a block that holds it (line {line}).")
+        self.values += self.sizes.get(anchor, 1)
 
 
 def _events(text: str) -> Any:

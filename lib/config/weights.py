@@ -21,7 +21,7 @@ class Weights(Section):
     seed: int = Field(0, ge=0, description="With `variant`: which of its seeds.")
     allow_unsafe: bool = shown(
         False,
-        "The file may run code while it is read. Needs `sha256`, and holds for that very file only. Only for files whose maker "
+        "The file may run code while it is read. Needs `sha256`, and holds for that very file only. For files whose maker "
         "you trust; without it a file that wants more than tensors and known layers is refused.",
     )
     licence: str | None = shown(None, "Licence of the weights, for people.")

@@ -1,14 +1,13 @@
-"""Unpacking an archive member by member: regular files under plain names, all of them or none. Not here: fetching it (fetch.py).
+"""Unpacking an archive member by member: regular files under plain names, all or none. Not here: fetching it (fetch.py).
 
-An archive is a stranger's word about names and sizes, so nothing of it is believed: names must stay inside, be printable and
-differ also where capitals do not count; links, devices and encrypted members are refused; sizes are counted while unpacking.
-Archives inside archives stay as they are. The new folder gets its name when all of it stands.
+An archive is a stranger's word about names and sizes, so nothing of it is believed: names must stay inside, be printable
+and differ also where capitals do not count; links, devices and encrypted members are refused; sizes are counted while
+unpacking. Archives inside archives stay as they are. The new folder gets its name when all of it stands.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import tarfile
@@ -122,7 +121,7 @@ def unpacked_folder(archive: Path) -> Path:
 def unpack(archive: Path, sha256: str, limits: Downloads) -> Path:
     """Unpack an archive whose sha256 was checked; returns the folder. What was unpacked before and is whole stays.
 
-    DataError: a member that is refused (named, with the reason), a damaged archive, a full disk; the folder is then as before.
+    DataError: a member that is refused (named, why), a damaged archive, a full disk; then the folder is as before.
     """
     target = unpacked_folder(archive)
     if _is_whole(target, sha256):
@@ -145,7 +144,7 @@ def unpack(archive: Path, sha256: str, limits: Downloads) -> Path:
 
 
 def _replace_folder(target: Path, new: Path) -> None:
-    """Give `new` the name `target`; an older folder of that name (another version, or one that lost files) goes after it."""
+    """Give `new` the name `target`; an older folder of that name (another version, or a damaged one) goes after it."""
     if not target.exists():
         new.rename(target)
         return
@@ -258,7 +257,13 @@ class _Member(tarfile.TarInfo):
     """A member whose long headers are limited: tarfile reads them whole into memory."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        long = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+        long = (
+            tarfile.XHDTYPE,
+            tarfile.XGLTYPE,
+            tarfile.SOLARIS_XHDTYPE,
+            tarfile.GNUTYPE_LONGNAME,
+            tarfile.GNUTYPE_LONGLINK,
+        )
         if self.type in long and self.size > _LONGEST_HEADER:
             raise _Refused(f"holds a header of {self.size:,} bytes")
         return super()._proc_member(archive)  # type: ignore[misc]
@@ -288,9 +293,11 @@ def _tar_stream(archive: Path) -> Iterator[tarfile.TarFile]:
     if archive.name.lower().endswith((".zst", ".tzst")):
         import pyarrow as pa  # the standard library of this Python knows no zstd
 
-        with pa.input_stream(str(archive), compression="zstd") as plain:
-            with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as file:
-                yield file
+        with (
+            pa.input_stream(str(archive), compression="zstd") as plain,
+            tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as file,
+        ):
+            yield file
         return
     with tarfile.open(archive, mode="r|*", tarinfo=_Member) as file:
         yield file

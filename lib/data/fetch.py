@@ -1,4 +1,4 @@
-"""Getting a table of files whole into a folder: kept, linked from a mirror, or downloaded. Not here: one transfer (transfer.py).
+"""Getting a table of files whole into a folder: kept, linked from a mirror, downloaded. Not here: a transfer (transfer.py).
 
 Every file is judged by its sha256. A mirror is a local folder that may hold the same files under other folders; they are
 referenced by a symbolic link, never copied. The status table beside the files is also the memory of what was checked.
@@ -78,8 +78,8 @@ def fetch(
 
     mirror: folder looked into first, by the longest common end of the path, then by file name, always by sha256.
     on_missing: "fail" or "skip". workers: downloads at once. limits: those of the run by default. Archives are unpacked
-    beside themselves. DataError: a download with another sha256 and an archive that is refused, always; files that cannot be
-    had at all, with "fail", naming the first ten.
+    beside themselves. DataError: a download with another sha256 and an archive that is refused, always; files that cannot
+    be had at all, with "fail", naming the first ten.
     """
     limits = limits or Downloads.of_this_run()
     entries = list(files)

@@ -1,4 +1,4 @@
-"""One file over http(s): resumed inside the file, tried again, capped, judged by its sha256. Not here: tables of files (fetch.py).
+"""One file over http(s): resumed inside, tried again, capped, judged by sha256. Not here: tables of files (fetch.py).
 
 What arrives is kept in a partial file with the validator (ETag or Last-Modified) that the server gave; a later try, or a
 later run, asks for the rest by range. Whatever servers say about ranges and lengths, only the sha256 of the whole decides.
@@ -187,7 +187,9 @@ def _tried(entry: Wanted, place: Path, part: _Partial, client: httpx.Client, lim
         raise NotThere(f"{error.last_attempt.exception()} ({limits.tries} tries)") from error
 
 
-_PAGE_HINT = "Hint: a page that asks for a login or a licence; get the file by hand and name its folder in VIPERSIGHT_MIRROR."
+_PAGE_HINT = (
+    "Hint: a page that asks for a login or a licence; get the file by hand and name its folder in VIPERSIGHT_MIRROR."
+)
 
 
 def _receive(entry: Wanted, place: Path, part: _Partial, client: httpx.Client, limits: Downloads) -> bool:
@@ -275,7 +277,7 @@ def _refuse_too_much(entry: Wanted, size: int, limits: Downloads) -> None:
         raise WrongContent(f"{plain_url(entry.url)} serves more than the stated {entry.bytes} bytes")
     if size > limits.max_gb * 1e9:
         raise WrongContent(
-            f"{plain_url(entry.url)} serves more than {limits.max_gb:g} GB. Hint: raise `downloads.max_gb` if that is right."
+            f"{plain_url(entry.url)} serves more than {limits.max_gb:g} GB. Hint: raise `downloads.max_gb` if it is right."
         )
 
 

@@ -1,8 +1,8 @@
 """The one place where a torch checkpoint is read and written. Not here: what a model does with it (yolo.py).
 
 A checkpoint is a pickle, and a pickle can run anything. So every file is read with `weights_only=True`, and its globals are
-looked at before: allowed are plain tensors, layers of torch and ultralytics, and what the caller names. The one way round is
-VIPERSIGHT_UNSAFE_SHA256, the sha256 sums (comma between) that the study's `weights.X.allow_unsafe` handed down.
+looked at before: allowed are plain tensors, layers of torch and ultralytics, and what the caller names. The one way round
+is VIPERSIGHT_UNSAFE_SHA256, the sha256 sums (comma between) that the study's `weights.X.allow_unsafe` handed down.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The counts of the fault tests: every trial is one of refused, right, wrong, lost; wrong and lost must stay 0.
 
-refused: a clear error that names the file or setting. right: the same result as without the fault. wrong: bad data accepted, or
-something executed. lost: finished work gone, or a crash without a word.
+refused: a clear error that names the file or setting. right: the same result as without the fault. wrong: bad data taken,
+or something executed. lost: finished work gone, or a crash without a word.
 """
 
 from __future__ import annotations

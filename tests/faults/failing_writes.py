@@ -17,7 +17,7 @@ from lib.files import LEFTOVERS
 from tests.faults.writers import SAME_BYTES, WRITERS, copied, files_of
 
 MOST = 50
-"""Operations of one writer that are made to fail each; of more, as many are tried, evenly spread, first and last included."""
+"""Operations of one writer that are made to fail each; of more, as many are tried, evenly spread."""
 NAMES = {errno.EIO: "EIO", errno.ENOSPC: "ENOSPC"}
 
 
@@ -87,7 +87,9 @@ def _one(name: str, work: Path, versions: tuple, shim: Shim, fault: dict) -> tup
     if left and not fault.get("stick"):  # with a disk that stays broken, nothing can be removed
         return "wrong", f"left {left}"
     foreign = [path for path, content in found.items() if content not in (old.get(path), new.get(path))]
-    if name in SAME_BYTES and [path for path in foreign if not any(part.startswith(LEFTOVERS) for part in Path(path).parts)]:
+    if name in SAME_BYTES and [
+        path for path in foreign if not any(part.startswith(LEFTOVERS) for part in Path(path).parts)
+    ]:
         return "wrong", f"neither old nor new: {foreign}"
     gone = [path for path in old if path in new and path not in found and path not in writer.may_go]
     if fault.get("stick"):  # an old folder that was moved aside cannot be moved back then

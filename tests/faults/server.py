@@ -1,4 +1,4 @@
-"""An http server on this machine that misbehaves in one named way per path: /MODE/file.bin. Not here: what must come of it."""
+"""An http server on this machine that misbehaves in one named way per path: /MODE/file.bin. Not here: what it is for."""
 
 from __future__ import annotations
 

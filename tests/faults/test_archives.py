@@ -125,10 +125,17 @@ NAMES = {
     ".archive.json": "this name is taken",
 }
 PAIRS = [
-    ("same.txt", "same.txt"), ("Case.txt", "case.txt"), ("CASE/a.txt", "case/b.txt"), ("caf\u00e9.txt", "cafe\u0301.txt"),
-    ("stra\u00dfe.txt", "STRASSE.txt"), ("zero\u200bwidth.txt", "zerowidth.txt"), ("dot.txt.", "dot.txt"), ("a.txt", "a.txt/b.txt"),
-    ("a/b", "a"), ("\uff41.txt", "a.txt"),
-]  # fmt: skip
+    ("same.txt", "same.txt"),
+    ("Case.txt", "case.txt"),
+    ("CASE/a.txt", "case/b.txt"),
+    ("caf\u00e9.txt", "cafe\u0301.txt"),
+    ("stra\u00dfe.txt", "STRASSE.txt"),
+    ("zero\u200bwidth.txt", "zerowidth.txt"),
+    ("dot.txt.", "dot.txt"),
+    ("a.txt", "a.txt/b.txt"),
+    ("a/b", "a"),
+    ("\uff41.txt", "a.txt"),
+]
 
 
 def refused(tally: Tally, archive: Path, *says: str, kind: str = KIND, limits: Downloads = LIMITS) -> None:
@@ -290,7 +297,9 @@ def test_a_giant_header_does_not_fill_the_memory(box: Path, tally: Tally) -> Non
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kB"
 
 
-@pytest.mark.parametrize("records", [{"size": "99999999999999"}, {"size": "-1"}, {"path": "../out.txt"}, {"linkpath": "x"}, {"path": ""}])
+@pytest.mark.parametrize(
+    "records", [{"size": "99999999999999"}, {"size": "-1"}, {"path": "../out.txt"}, {"linkpath": "x"}, {"path": ""}]
+)
 def test_pax_records_that_lie(box: Path, tally: Tally, records: dict[str, str]) -> None:
     archive = tarred(box / "t.tar", member("a.txt", b"x" * 10, pax_headers=records), member("b.txt"))
     if records == {"linkpath": "x"}:  # means nothing for a regular file

@@ -1,4 +1,4 @@
-"""`check` finds every hole that a test tears into a small results folder, names what heals it, and is quiet on a whole one."""
+"""`check` finds every hole that a test tears into a small results folder, names what heals it, and is else quiet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from tests.faults.counts import Tally
 KIND = "holes"
 
 
-def made(path: str, text: str, *, stage: str = "s", inputs: dict[str, Any] | None = None, beside: tuple[str, ...] = ()) -> None:
+def made(
+    path: str, text: str, *, stage: str = "s", inputs: dict[str, Any] | None = None, beside: tuple[str, ...] = ()
+) -> None:
     """A result with its record."""
     write_text(path, text)
     for other in beside:
@@ -37,14 +39,30 @@ def results(tmp_path: Path, monkeypatch) -> Path:
     """Manifest → detections → predictions → scores, and a shardset with a tar; the working directory is beside it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIPERSIGHT_RUN", "snakemake --configfile s.yaml")
-    made("results/videos/d/manifest.parquet", "m", beside=("results/videos/d/classes.json", "results/videos/d/truth/boxes.parquet"))
+    made(
+        "results/videos/d/manifest.parquet",
+        "m",
+        beside=("results/videos/d/classes.json", "results/videos/d/truth/boxes.parquet"),
+    )
     detections = "results/detections/d/x/chunk=0.parquet"
-    made(detections, "det", inputs={"manifest": Path("results/videos/d/manifest.parquet")},
-         beside=("results/detections/d/x/chunk=0.stats.parquet",))  # fmt: skip
+    made(
+        detections,
+        "det",
+        inputs={"manifest": Path("results/videos/d/manifest.parquet")},
+        beside=("results/detections/d/x/chunk=0.stats.parquet",),
+    )
     made("results/train/d/v/seed=0/model.json", "card", beside=("results/train/d/v/seed=0/model.weights",))
-    inputs = {"manifest": "results/videos/d/manifest.parquet", "model": "results/train/d/v/seed=0/model.json", "boxes": [detections]}
+    inputs = {
+        "manifest": "results/videos/d/manifest.parquet",
+        "model": "results/train/d/v/seed=0/model.json",
+        "boxes": [detections],
+    }
     made("results/predictions/d/v/seed=0/tta=none.parquet", "p", inputs=inputs)
-    made("results/metrics/d/v/seed=0/tta=none.json", "9", inputs={"predictions": "results/predictions/d/v/seed=0/tta=none.parquet"})
+    made(
+        "results/metrics/d/v/seed=0/tta=none.json",
+        "9",
+        inputs={"predictions": "results/predictions/d/v/seed=0/tta=none.parquet"},
+    )
     write_text("results/shards/d/s/train-000000.tar", "tar")
     shard = {"file": "train-000000.tar", "bytes": 3, "sha256": sha256_file("results/shards/d/s/train-000000.tar")}
     write_json("results/shards/d/s/manifest.json", {"splits": {"train": {"shards": [shard]}}})
@@ -79,14 +97,21 @@ TORN: dict[str, tuple[Any, set[tuple[str, str, str]]]] = {
     "cut": (lambda: os.truncate(SCORES, 0), {(SCORES, CHANGED, f"rm {SCORES} && {RUN} {SCORES}")}),
     "a by-product": (
         lambda: flip("results/videos/d/truth/boxes.parquet"),
-        {("results/videos/d/truth/boxes.parquet", CHANGED,
-          f"rm results/videos/d/truth/boxes.parquet && {RUN} results/videos/d/truth/boxes.parquet")},
+        {
+            (
+                "results/videos/d/truth/boxes.parquet",
+                CHANGED,
+                f"rm results/videos/d/truth/boxes.parquet && {RUN} results/videos/d/truth/boxes.parquet",
+            )
+        },
     ),
     "an output is gone": (lambda: os.remove(SCORES), {(SCORES, "is missing", f"{RUN} {SCORES}")}),
     "an input is gone": (
         lambda: os.remove(DETECTIONS),
-        {(DETECTIONS, "is missing", f"{RUN} {DETECTIONS}"),
-         (PREDICTIONS, f"its input is gone (boxes: {DETECTIONS})", f"{RUN} {DETECTIONS}")},
+        {
+            (DETECTIONS, "is missing", f"{RUN} {DETECTIONS}"),
+            (PREDICTIONS, f"its input is gone (boxes: {DETECTIONS})", f"{RUN} {DETECTIONS}"),
+        },
     ),
     "a folder is gone": (
         lambda: shutil.rmtree("results/train"),
@@ -97,40 +122,75 @@ TORN: dict[str, tuple[Any, set[tuple[str, str, str]]]] = {
         {(PREDICTIONS, f"was made from another version of its input (boxes: {DETECTIONS})", f"{RUN} {PREDICTIONS}")},
     ),
     "a shard is flipped": (lambda: flip(f"{SHARDS}/train-000000.tar"), {(f"{SHARDS}/train-000000.tar", CHANGED, REPACK)}),
-    "a shard is gone": (lambda: os.remove(f"{SHARDS}/train-000000.tar"), {(f"{SHARDS}/train-000000.tar", "is missing", REPACK)}),
+    "a shard is gone": (
+        lambda: os.remove(f"{SHARDS}/train-000000.tar"),
+        {(f"{SHARDS}/train-000000.tar", "is missing", REPACK)},
+    ),
     "a record is cut": (
         lambda: os.truncate("results/metrics/d/v/seed=0/tta=none.meta.json", 10),
-        {("results/metrics/d/v/seed=0/tta=none.meta.json", "the record is damaged",
-          "rm results/metrics/d/v/seed=0/tta=none.meta.json; make resume or the same command again")},
+        {
+            (
+                "results/metrics/d/v/seed=0/tta=none.meta.json",
+                "the record is damaged",
+                "rm results/metrics/d/v/seed=0/tta=none.meta.json; make resume or the same command again",
+            )
+        },
     ),
     "half-written": (
         lambda: write_text("results/metrics/d/.writing-x.json", "{"),
-        {("results/metrics/d/.writing-x.json", "was left half-written by a killed job", "make resume, or rm -r results/metrics/d/.writing-x.json")},
+        {
+            (
+                "results/metrics/d/.writing-x.json",
+                "was left half-written by a killed job",
+                "make resume, or rm -r results/metrics/d/.writing-x.json",
+            )
+        },
     ),
     "half-unpacked": (
         lambda: write_text("results/videos/d/raw/.extracting-x/a", "x"),
-        {("results/videos/d/raw/.extracting-x", "was left half-written by a killed job",
-          "make resume, or rm -r results/videos/d/raw/.extracting-x")},
+        {
+            (
+                "results/videos/d/raw/.extracting-x",
+                "was left half-written by a killed job",
+                "make resume, or rm -r results/videos/d/raw/.extracting-x",
+            )
+        },
     ),
     "a cut download": (
         lambda: write_text("results/videos/d/raw/.partial-x", "x"),
-        {("results/videos/d/raw/.partial-x", "is a download that was cut",
-          "make resume, or the same command again, goes on inside the file")},
+        {
+            (
+                "results/videos/d/raw/.partial-x",
+                "is a download that was cut",
+                "make resume, or the same command again, goes on inside the file",
+            )
+        },
     ),
     "an orphan state": (
         lambda: write_text("results/train/d/v/seed=0/state/last.pt", "x"),
-        {("results/train/d/v/seed=0/state", "is the state of a training that is done", "rm -r results/train/d/v/seed=0/state")},
+        {
+            (
+                "results/train/d/v/seed=0/state",
+                "is the state of a training that is done",
+                "rm -r results/train/d/v/seed=0/state",
+            )
+        },
     ),
     "an unfinished training": (
         lambda: write_text("results/train/d/w/seed=0/state/last.pt", "x"),
-        {("results/train/d/w/seed=0/state", "belongs to a training that did not end",
-          "make resume, or snakemake -c2 -- results/train/d/w/seed=0/model.json")},
+        {
+            (
+                "results/train/d/w/seed=0/state",
+                "belongs to a training that did not end",
+                "make resume, or snakemake -c2 -- results/train/d/w/seed=0/model.json",
+            )
+        },
     ),
     "Snakemake's mark": (
         lambda: write_text(f".snakemake/incomplete/{urlsafe_b64encode(SCORES.encode()).decode()}", "{}"),
         {(SCORES, "belongs to a job that did not end", "make resume, or the same command again")},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TORN)

@@ -1,6 +1,6 @@
 """Full and failing disks under every own writer: the old file or the new one, a refusal that names file, need and room.
 
-Two ways: each k-th operation of a writer fails (a preloaded library, failing.c), and a real small tmpfs at several fill levels.
+Two ways: each k-th operation of a writer fails (a preloaded library, failing.c); a real small tmpfs at several fill levels.
 Reference: the bytes that the same writers leave on a good disk.
 """
 
@@ -32,7 +32,17 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("no C compiler: the library that makes writes fail cannot be built")
     library = tmp_path_factory.mktemp("shim") / "failing.so"
-    words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(PROJECT / "tests/faults/failing.c"), "-ldl", "-lpthread"]
+    words = [
+        compiler,
+        "-shared",
+        "-fPIC",
+        "-O1",
+        "-o",
+        str(library),
+        str(PROJECT / "tests/faults/failing.c"),
+        "-ldl",
+        "-lpthread",
+    ]
     subprocess.run(words, check=True, timeout=60)
     return library
 
@@ -71,7 +81,9 @@ def test_every_failing_operation_leaves_old_or_new(shim: Path, memory: Path, tal
 
 @pytest.mark.slow
 @pytest.mark.parametrize("writer", [name for name in WRITERS if name not in QUICK])
-def test_every_failing_operation_leaves_old_or_new_in_large_writers(writer: str, shim: Path, memory: Path, tally: Tally) -> None:
+def test_every_failing_operation_leaves_old_or_new_in_large_writers(
+    writer: str, shim: Path, memory: Path, tally: Tally
+) -> None:
     every_operation_fails([writer], shim, memory, tally)
 
 
@@ -139,7 +151,11 @@ def test_a_full_disk_names_the_exact_need(small_disk: Path, tally: Tally) -> Non
     with open(ballast, "wb") as file:
         file.write(bytes(room(small_disk)))
     try:
-        text = tally.refused("full disk", lambda: write_text(small_disk / "a.txt", "x" * 1_234_567), "a.txt: the disk is full: need 1.2 MB, have ")
+        text = tally.refused(
+            "full disk",
+            lambda: write_text(small_disk / "a.txt", "x" * 1_234_567),
+            "a.txt: the disk is full: need 1.2 MB, have ",
+        )
         assert "du -sh results/*" in text
     finally:
         ballast.unlink()
@@ -155,7 +171,9 @@ def test_no_more_files_is_told_like_no_more_room(tmp_path: Path, tally: Tally) -
     try:
         for number in range(3):
             (place / str(number)).touch()
-        tally.refused("full disk", lambda: write_json(place / "a.json", {}), "a.json: the disk is full", "have 0 bytes free")
+        tally.refused(
+            "full disk", lambda: write_json(place / "a.json", {}), "a.json: the disk is full", "have 0 bytes free"
+        )
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
@@ -168,7 +186,9 @@ def test_a_read_only_disk_is_told(tmp_path: Path, tally: Tally) -> None:
     if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("mounting needs root and the right to mount")
     try:
-        tally.refused("read-only", lambda: write_text(place / "new/a.txt", "x"), "a.txt: cannot be written (Read-only file system)")
+        tally.refused(
+            "read-only", lambda: write_text(place / "new/a.txt", "x"), "a.txt: cannot be written (Read-only file system)"
+        )
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
@@ -178,7 +198,7 @@ def test_a_read_only_disk_is_told(tmp_path: Path, tally: Tally) -> None:
 
 def test_other_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic(tmp_path / "a"):
-        open(tmp_path / "none", encoding="utf-8").read()
+        (tmp_path / "none").read_text(encoding="utf-8")
     with pytest.raises(ZeroDivisionError), atomic(tmp_path / "a"):
         1 / 0  # noqa: B018
     with pytest.raises(PermissionError), atomic(tmp_path / "a"):
@@ -194,4 +214,10 @@ def test_links_replace_atomically_and_sizes_read_well(tmp_path: Path) -> None:
     write_link(tmp_path / "l", "a")
     write_link(tmp_path / "l", "b")
     assert os.readlink(tmp_path / "l") == "b" and os.listdir(tmp_path) == ["l"]
-    assert [sized(value) for value in (0, 999, 1000, 12_345_678, 2.5e12)] == ["0 bytes", "999 bytes", "1.0 kB", "12.3 MB", "2.5 TB"]
+    assert [sized(value) for value in (0, 999, 1000, 12_345_678, 2.5e12)] == [
+        "0 bytes",
+        "999 bytes",
+        "1.0 kB",
+        "12.3 MB",
+        "2.5 TB",
+    ]

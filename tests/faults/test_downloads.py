@@ -1,4 +1,4 @@
-"""Downloads from a server that misbehaves in every way known to us. Reference: the body that the server holds, by sha256."""
+"""Downloads from a server that misbehaves in every way known to us. Reference: the body that the server holds."""
 
 from __future__ import annotations
 
@@ -46,10 +46,24 @@ def go(tmp_path: Path, url: str, *, limits: Downloads = LIMITS, on_missing: str 
 
 
 RIGHT = [
-    "honest", "cut_once", "cut_always", "cut_no_validator", "cut_no_length", "reset", "stalls_once", "ignores_range",
-    "other_range", "no_range_told", "lying_range", "no_more", "changes_to_right", "changes_silently", "busy_once", "too_often_once",
+    "honest",
+    "cut_once",
+    "cut_always",
+    "cut_no_validator",
+    "cut_no_length",
+    "reset",
+    "stalls_once",
+    "ignores_range",
+    "other_range",
+    "no_range_told",
+    "lying_range",
+    "no_more",
+    "changes_to_right",
+    "changes_silently",
+    "busy_once",
+    "too_often_once",
     "to_honest",
-]  # fmt: skip
+]
 REFUSED = {
     "cut_at_nothing": "(3 tries)",
     "stalls_always": "ReadTimeout",
@@ -103,7 +117,9 @@ def test_what_is_not_the_file_is_refused(tmp_path: Path, server: Server, tally: 
 
 def test_a_stated_size_ends_a_longer_answer_at_once(tmp_path: Path, server: Server, tally: Tally) -> None:
     for mode in ("too_long", "endless"):
-        tally.refused(KIND, lambda mode=mode: go(tmp_path, server.url(mode), bytes=len(BODY)), "more than the stated 300000 bytes")
+        tally.refused(
+            KIND, lambda mode=mode: go(tmp_path, server.url(mode), bytes=len(BODY)), "more than the stated 300000 bytes"
+        )
     assert server.asked == {"too_long": 1, "endless": 1}, "not asked again"
 
 
@@ -127,7 +143,15 @@ def test_a_killed_download_goes_on_inside_the_file(tmp_path: Path, server: Serve
         "entry = FileEntry(path='file.bin', url=sys.argv[1], sha256=sys.argv[2])\n"
         "fetch([entry], Path(sys.argv[3]), mirror=None, on_missing='fail', workers=1, status_file=Path(sys.argv[4]))\n"
     )
-    words = [sys.executable, "-c", program, server.url("stalls_once"), SHA256, str(tmp_path / "raw"), str(tmp_path / "s.json")]
+    words = [
+        sys.executable,
+        "-c",
+        program,
+        server.url("stalls_once"),
+        SHA256,
+        str(tmp_path / "raw"),
+        str(tmp_path / "s.json"),
+    ]
     child = subprocess.Popen(words)
     end = time.monotonic() + 20
     while server.sent["stalls_once"] == 0 and time.monotonic() < end:
@@ -141,11 +165,15 @@ def test_a_killed_download_goes_on_inside_the_file(tmp_path: Path, server: Serve
     tally.right(KIND, kept > 0 and f"Range: bytes={kept}-" in server.seen[1], "the killed part is used")
 
 
-def test_secrets_of_an_address_are_never_told(tmp_path: Path, server: Server, monkeypatch, capfd, caplog, tally: Tally) -> None:
+def test_secrets_of_an_address_are_never_told(
+    tmp_path: Path, server: Server, monkeypatch, capfd, caplog, tally: Tally
+) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("MY_TOKEN", "s3cr3t-canary")
     for mode in ("broken", "wrong", "page", "cut_at_nothing", "to_file", "forbidden"):
-        tally.refused(KIND, lambda mode=mode: go(tmp_path, server.url(mode) + "?token=$MY_TOKEN&v=1"), f"/{mode}/file.bin?…")
+        tally.refused(
+            KIND, lambda mode=mode: go(tmp_path, server.url(mode) + "?token=$MY_TOKEN&v=1"), f"/{mode}/file.bin?…"
+        )
     assert go(tmp_path, server.url("honest") + "?token=${MY_TOKEN}") == BODY
     assert all("token=s3cr3t-canary" in head for head in server.seen), "the server does get it"
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file() and path.name != "file.bin"]
@@ -154,7 +182,9 @@ def test_secrets_of_an_address_are_never_told(tmp_path: Path, server: Server, mo
     tally.right("secrets", "s3cr3t-canary" not in told)
 
 
-@pytest.mark.parametrize("url", ["https://me:canary@h.org/f", "https://h.org/f?token=canary", "https://h.org/f?a=1&X-Amz-Signature=canary"])
+@pytest.mark.parametrize(
+    "url", ["https://me:canary@h.org/f", "https://h.org/f?token=canary", "https://h.org/f?a=1&X-Amz-Signature=canary"]
+)
 def test_a_secret_in_the_settings_is_refused_without_repeating_it(tmp_path: Path, tally: Tally, url: str) -> None:
     from lib.config.study import load_study
 

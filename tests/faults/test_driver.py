@@ -110,14 +110,18 @@ def test_a_killed_driver_whose_jobs_live_on_is_resumed_without_two_writers(
     code, text = folder.run("snakemake", "--unlock", *folder.words)
     assert code == 0 and "make resume" in text, "a plain run is told what to do"
     code, text = folder.run("snakemake", *folder.words)
-    is_refused = code != 0 and "still write here" in text and "make resume" in text and all(one.is_running() for one in orphans)
+    is_refused = (
+        code != 0 and "still write here" in text and "make resume" in text and all(one.is_running() for one in orphans)
+    )
     tally.count(KIND, "refused" if is_refused else "wrong")
     assert is_refused, text
 
     resumed = folder.start(["workflow_scripts.resume", *(["--wait"] if way == "wait" else [])])
     most = 0
     while resumed.poll() is None:
-        writers = [one for one in _downloads(folder.path) if one.ppid() not in {other.pid for other in _downloads(folder.path)}]
+        writers = [
+            one for one in _downloads(folder.path) if one.ppid() not in {other.pid for other in _downloads(folder.path)}
+        ]
         most = max(most, len(writers))
         time.sleep(0.1)
     text = resumed.communicate()[0]
@@ -162,7 +166,9 @@ def test_a_living_run_is_left_alone(folder: Folder, untouched: list[str], tally:
     tally.count(KIND, "refused" if is_refused else "wrong")
     assert is_refused, text
     code, text = folder.run("snakemake", *folder.words)
-    is_refused = code != 0 and f"another run is active in this folder (host {socket.gethostname()}, pid {driver.pid}" in text
+    is_refused = (
+        code != 0 and f"another run is active in this folder (host {socket.gethostname()}, pid {driver.pid}" in text
+    )
     tally.count(KIND, "refused" if is_refused else "wrong")
     assert is_refused, text
     text = driver.communicate(timeout=240)[0]
@@ -199,7 +205,9 @@ def dead() -> subprocess.Popen[bytes]:
         ({"started": 1.0, "executor": "slurm"}, "used the executor 'slurm'", "jobs_are_gone"),
     ],
 )
-def test_an_owner_that_may_be_alive_is_not_overruled(tmp_path: Path, tally: Tally, changes: Any, says: str, flag: Any) -> None:
+def test_an_owner_that_may_be_alive_is_not_overruled(
+    tmp_path: Path, tally: Tally, changes: Any, says: str, flag: Any
+) -> None:
     recorded(tmp_path, **changes)
     tally.refused(KIND, lambda: check(tmp_path), says)
     if flag:

@@ -53,11 +53,16 @@ def study_of(payloads: list[str]) -> dict[str, Any]:
         name = f"p{number}"
         flat = payload.replace("\0", "")
         study["datasets"][name] = {
-            "source": {"format": "folder", "files": [{"path": f"a/{_path(flat)}.mp4", "url": f"https://h.org/{_url(flat)}", "sha256": SHA}],
-                       "patterns": [f"x{_path(flat)}"]},
-            "classes": [flat, f"{flat}2"], "description": flat, "licence": flat,
+            "source": {
+                "format": "folder",
+                "files": [{"path": f"a/{_path(flat)}.mp4", "url": f"https://h.org/{_url(flat)}", "sha256": SHA}],
+                "patterns": [f"x{_path(flat)}"],
+            },
+            "classes": [flat, f"{flat}2"],
+            "description": flat,
+            "licence": flat,
             "splits": {"train": [f"{flat}*"], "test": [f"t{flat}"]},
-        }  # fmt: skip
+        }
         study["weights"][name] = {"path": f"{flat}.pt", "licence": flat}
         study["detectors"][name] = {"kind": "yolo", "weights": name, "imgsz": 64, "classes": [flat]}
         study["shardsets"][name] = {"splits": ["train"], "tracks": {"detector": name, "tracker": "bytetrack"}}
@@ -79,7 +84,18 @@ def _url(text: str) -> str:
 
 def dry_run(folder: Path, study: dict[str, Any], *words: str) -> subprocess.CompletedProcess[str]:
     (folder / "study.yaml").write_text(yaml.safe_dump(study, allow_unicode=True), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "-n", "-p", "-c2", "--snakefile", str(PROJECT / "Snakefile"), "--directory", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "-p",
+        "-c2",
+        "--snakefile",
+        str(PROJECT / "Snakefile"),
+        "--directory",
+        str(folder),
+    ]
     command += ["--configfile", str(folder / "study.yaml"), *words]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=folder, check=False)
@@ -88,8 +104,12 @@ def dry_run(folder: Path, study: dict[str, Any], *words: str) -> subprocess.Comp
 def rules_of(commands: list[list[str]]) -> set[str]:
     """Names of the rules whose command a recorded one is, by program and subcommand."""
     shape = {name: body.partition("    shell:\n")[2].split('"')[1].split()[2:4] for name, body in RULES.items()}
-    return {name for name, (module, *sub) in shape.items() for words in commands
-            if words[1] == module and (not sub or sub[0].startswith("-") or words[2] == sub[0])}  # fmt: skip
+    return {
+        name
+        for name, (module, *sub) in shape.items()
+        for words in commands
+        if words[1] == module and (not sub or sub[0].startswith("-") or words[2] == sub[0])
+    }
 
 
 @pytest.mark.slow
@@ -105,7 +125,9 @@ def test_no_payload_runs_in_any_rule(tmp_path: Path, monkeypatch, tally: Tally) 
     recorded = tmp_path / "recorded.jsonl"
     script = "\n".join(f"mkdir -p $(dirname {shlex.quote(log)}); {{ {command}\n}}" for command, log in commands)
     environment = os.environ | {"PATH": f"{bin_folder}:{os.environ['PATH']}", "RECORDED": str(recorded)}
-    ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    ran = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
     words = [json.loads(line) for line in recorded.read_text().splitlines()]
     assert len(words) == len(commands) > 15 * len(SHELL), ran.stderr[-2000:]
     assert rules_of(words) >= set(RULES), set(RULES) - rules_of(words)
@@ -150,7 +172,9 @@ def test_no_payload_runs_from_the_command_line(tmp_path: Path, tally: Tally) -> 
     assert not list(tmp_path.rglob(f"*{CANARY}*"))
 
 
-@pytest.mark.parametrize("table", ["datasets", "weights", "detectors", "trackers", "shardsets", "arms", "variants", "tta", "boards"])
+@pytest.mark.parametrize(
+    "table", ["datasets", "weights", "detectors", "trackers", "shardsets", "arms", "variants", "tta", "boards"]
+)
 def test_no_payload_is_a_name(tmp_path: Path, monkeypatch, tally: Tally, table: str) -> None:
     monkeypatch.chdir(tmp_path)
     entry = next(iter(copy.deepcopy(TINY[table]).values()))
@@ -166,8 +190,38 @@ def test_no_payload_is_a_name(tmp_path: Path, monkeypatch, tally: Tally, table: 
 class Live(HTMLParser):
     """Collects what could act: elements and attributes."""
 
-    SAFE = frozenset({"html", "head", "meta", "title", "style", "body", "h1", "small", "div", "table", "thead", "tbody", "tr", "th", "td", "ul", "li",
-                      "main", "p", "dl", "dt", "dd", "h2", "caption", "br", "span", "strong", "em"})  # fmt: skip
+    SAFE = frozenset(
+        {
+            "html",
+            "head",
+            "meta",
+            "title",
+            "style",
+            "body",
+            "h1",
+            "small",
+            "div",
+            "table",
+            "thead",
+            "tbody",
+            "tr",
+            "th",
+            "td",
+            "ul",
+            "li",
+            "main",
+            "p",
+            "dl",
+            "dt",
+            "dd",
+            "h2",
+            "caption",
+            "br",
+            "span",
+            "strong",
+            "em",
+        }
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,7 +261,14 @@ def test_a_browser_runs_nothing_of_a_board(board: Any, tmp_path: Path, tally: Ta
     browser = next((one for one in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if one), None)
     if browser is None:
         pytest.skip("no chromium: the HTML parser's test stands alone")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
 
     def dom(text: str) -> str:
         (tmp_path / "page.html").write_text(text, encoding="utf-8")
@@ -222,7 +283,11 @@ def test_a_browser_runs_nothing_of_a_board(board: Any, tmp_path: Path, tally: Ta
 @pytest.mark.parametrize("payload", CSV)
 def test_cells_of_a_table_are_no_formulas(board: Any, tally: Tally, payload: str) -> None:
     cells = [cell for row in csv.reader(io.StringIO(csv_text(board))) for cell in row]
-    bare = [cell for cell in cells if cell.startswith(("=", "+", "@", "\t", "\r")) or (cell.startswith("-") and not _number(cell))]
+    bare = [
+        cell
+        for cell in cells
+        if cell.startswith(("=", "+", "@", "\t", "\r")) or (cell.startswith("-") and not _number(cell))
+    ]
     tally.right("payloads in CSV", bare == [], str(bare))
 
 
@@ -252,15 +317,29 @@ def test_names_of_videos_are_no_formulas_in_quality_csv(tmp_path: Path, tally: T
         tally.count("payloads in CSV", "refused")
         return
     rows = list(csv.reader(io.StringIO((tmp_path / "out/quality.csv").read_text(encoding="utf-8"))))
-    bare = [cell for row in rows[1:] for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _number(cell)]
+    bare = [
+        cell for row in rows[1:] for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not _number(cell)
+    ]
     tally.right("payloads in CSV", bare == [], str(bare))
 
 
 RST = [
-    "\n\n.. raw:: html\n\n   <script>1</script>\n", "\n\n.. include:: /etc/hostname\n", "`x <javascript:alert(1)>`_", "|x|", ":raw-html:`<b>`",
-    "\n\n.. image:: http://127.0.0.1:9/x.png\n", "\n\n.. csv-table::\n   :file: /etc/hostname\n", "*a", "``b", "`c", "[1]_", "x_", "\n====\n",
-    "http://127.0.0.1:9/", *HTML,
-]  # fmt: skip
+    "\n\n.. raw:: html\n\n   <script>1</script>\n",
+    "\n\n.. include:: /etc/hostname\n",
+    "`x <javascript:alert(1)>`_",
+    "|x|",
+    ":raw-html:`<b>`",
+    "\n\n.. image:: http://127.0.0.1:9/x.png\n",
+    "\n\n.. csv-table::\n   :file: /etc/hostname\n",
+    "*a",
+    "``b",
+    "`c",
+    "[1]_",
+    "x_",
+    "\n====\n",
+    "http://127.0.0.1:9/",
+    *HTML,
+]
 
 
 @pytest.mark.parametrize("caption", ["workflow", "leaderboard"])
@@ -274,7 +353,9 @@ def test_captions_of_the_report_show_payloads_as_text(tmp_path: Path, tally: Tal
         template = environment.from_string((PROJECT / "rules/report" / f"{caption}.rst").read_text(encoding="utf-8"))
         wildcards = SimpleNamespace(board="main", dataset="site")
         text = template.render(snakemake=SimpleNamespace(config=config, wildcards=wildcards))
-        plain = template.render(snakemake=SimpleNamespace(config=config | {"description": ""} | _untitled(config), wildcards=wildcards))
+        plain = template.render(
+            snakemake=SimpleNamespace(config=config | {"description": ""} | _untitled(config), wildcards=wildcards)
+        )
         page, usual = Live(), Live()
         options = {"report_level": 5, "halt_level": 5}
         page.feed(publish_parts(text, writer="html", settings_overrides=options)["body"])

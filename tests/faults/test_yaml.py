@@ -1,4 +1,4 @@
-"""Hostile settings files: refused by name, within a second and little memory. Reference: the same file without the trick."""
+"""Hostile settings files: refused by name, within a second and little memory. Reference: files without the trick."""
 
 from __future__ import annotations
 

@@ -117,11 +117,27 @@ def _shards(folder: Path, version: int) -> None:
     from lib.config.shard import Shardset
     from lib.data.shards import write_shards
 
-    rows = {"video": ["v"], "original": ["v"], "split": ["train"], "path": [str(_media() / f"{version}.mp4")], "kind": ["video"]}
-    rows |= {"sha256": ["0" * 64], "stream": [0], "fps": [10.0], "frames": [12], "width": [64], "height": [64], "duration_s": [1.2]}
+    rows = {
+        "video": ["v"],
+        "original": ["v"],
+        "split": ["train"],
+        "path": [str(_media() / f"{version}.mp4")],
+        "kind": ["video"],
+    }
+    rows |= {
+        "sha256": ["0" * 64],
+        "stream": [0],
+        "fps": [10.0],
+        "frames": [12],
+        "width": [64],
+        "height": [64],
+        "duration_s": [1.2],
+    }
     numbers = np.arange(12)
     frames = pd.DataFrame({"video": "v", "frame": numbers, "time_s": numbers / 10})
-    boxes = frames.assign(**{"class": "a", "x1": 1.0, "y1": 1.0, "x2": 9.0, "y2": 9.0, "track": -1, "ignore": False, "mask": ""})
+    boxes = frames.assign(
+        **{"class": "a", "x1": 1.0, "y1": 1.0, "x2": 9.0, "y2": 9.0, "track": -1, "ignore": False, "mask": ""}
+    )
     settings = Shardset.model_validate({"splits": ["train"], "samples_per_shard": 6})
     write_shards(pd.DataFrame(rows), frames, boxes, None, ["a"], settings, folder)
 
@@ -231,8 +247,12 @@ WRITERS = {
         lambda folder, version: write_json(folder / "a.json", {"version": version, "rows": list(range(3000))}),
         lambda folder: (folder / "a.json").exists() and read_json(folder / "a.json"),
     ),
-    "table": Writer(_table, lambda f: (f / "chunk=0.parquet").exists() and tables.read_table(f / "chunk=0.parquet", "detections")),
-    "units": Writer(lambda folder, version: tables.write_units(folder / "u.parquet", pd.DataFrame({"a": np.arange(9000) * version}))),
+    "table": Writer(
+        _table, lambda f: (f / "chunk=0.parquet").exists() and tables.read_table(f / "chunk=0.parquet", "detections")
+    ),
+    "units": Writer(
+        lambda folder, version: tables.write_units(folder / "u.parquet", pd.DataFrame({"a": np.arange(9000) * version}))
+    ),
     "video": Writer(_video),
     "video of the world": Writer(_world_video),
     "picture": Writer(_picture),
