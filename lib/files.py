@@ -234,5 +234,6 @@ def folder_digest(folder: str | Path, *, labels: Collection[str] = (), cache: Pa
         fresh[name] = [*stamp, digest]
         rows.append([name, digest])
     if cache is not None and fresh != known:
-        write_json(cache, fresh)
+        with suppress(DataError):  # read-only results can still be planned; without a cache it is only slow
+            write_json(cache, fresh)
     return sha256_text(json.dumps(rows))

@@ -35,7 +35,7 @@ TARGET = "results/videos/site/manifest.parquet"
 class Folder:
     """A working directory with a study whose download takes some seconds."""
 
-    def __init__(self, path: Path, videos: int = 60) -> None:
+    def __init__(self, path: Path, videos: int = 40) -> None:
         self.path = path
         path.mkdir()
         source = TINY["datasets"]["site"]["source"] | {"seconds": [3.0, 4.0], "videos": {"train": videos, "test": 2}}
@@ -173,6 +173,24 @@ def test_a_living_run_is_left_alone(folder: Folder, untouched: list[str], tally:
     assert is_refused, text
     text = driver.communicate(timeout=240)[0]
     tally.right(KIND, driver.returncode == 0 and folder.content() == untouched, text)
+
+
+@pytest.mark.slow
+def test_read_only_results_are_refused_before_any_job_and_can_be_planned(folder: Folder, tally: Tally) -> None:
+    results = folder.path / "results"
+    results.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(results)]
+    if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("mounting needs root and the right to mount")
+    try:
+        code, text = folder.run("snakemake", "-n", *folder.words)
+        tally.right("read-only", code == 0 and "download" in text, text)
+        code, text = folder.run("snakemake", *folder.words)
+        refused = code != 0 and "cannot be written (Read-only file system)" in text and "Getting dataset" not in text
+        tally.count("read-only", "refused" if refused else "lost")
+        assert refused, text
+    finally:
+        subprocess.run(["umount", "-l", str(results)], check=True)
 
 
 # Without a run
