@@ -21,6 +21,8 @@ report: "rules/report/workflow.rst"
 # The default target stands here and before any other rule: in an included file plain `snakemake` would not find it.
 rule all:
     input:
+        targets("arms"),
+        targets("metrics"),
         targets("leaderboards"),
         targets("figures"),
         targets("exports"),
@@ -50,6 +52,7 @@ rule data:
 
 rule models:
     input:
+        targets("arms"),
         targets("models"),
 
 
@@ -64,7 +67,7 @@ onstart:
 
 onsuccess:
     print(
-        f"\nStudy {STUDY.study} is complete.",
+        f"\nStudy {STUDY.study}: all that was asked for is made.",
         *(f"  {path}" for path in board_pages()),
         sep="\n",
         file=sys.stderr,

@@ -95,18 +95,19 @@ def peak_memory_mb() -> float:
 
 
 def announce_run(
-    study: str, configfiles: Sequence[str], overrides: Mapping[str, Any], site: Mapping[str, Path | str | None]
+    study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, Path | str | None]
 ) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
-    The code's place, the study, how the run is typed, and what the site says (VIPERSIGHT_MIRROR, VIPERSIGHT_DOWNLOADS, …).
+    The code's place, the study, how the run is typed (config: the words behind --config); site: what the site says, by
+    environment variable (Study.site).
     """
     words = ["snakemake"]
     words += ["--configfile", *configfiles] if configfiles else []
-    words += ["--config", *(f"{key}={value}" for key, value in overrides.items())] if overrides else []
+    words += ["--config", *config] if config else []
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ.update({"PYTHONPATH": path, "VIPERSIGHT_STUDY": study, "VIPERSIGHT_RUN": shlex.join(words)})
-    os.environ.update({f"VIPERSIGHT_{key.upper()}": str(value) for key, value in site.items() if value})
+    os.environ.update({variable: str(value) for variable, value in site.items() if value})
 
 
 def rebuild_command(output: str | Path) -> str:
@@ -130,22 +131,10 @@ def record(
     raw: digest of raw data that enter here (download), which have no meta.json of their own.
     extra: more facts for readers (attempts, flags); they never enter identity.
     """
-    settings = dict(settings)
-    recipe = int(settings.pop("recipe", 1))
-    sources = {
-        role: identity_of(given) if isinstance(given, str | Path) else [identity_of(one) for one in given]
-        for role, given in inputs.items()
-    }
-    if raw is not None:
-        sources["raw"] = raw
-    key = identity(stage, recipe, settings, sources)
+    made = making(stage, settings, inputs, raw)
     beside = meta_path(outputs[0]).parent
     values = {
-        "identity": key,
-        "stage": stage,
-        "recipe": recipe,
-        "settings": settings,
-        "inputs": sources,
+        **made,
         "input_files": {role: _from_here(given) for role, given in inputs.items()},
         "content": {os.path.relpath(path, beside): sha256_file(path) for path in outputs},
         "study": os.environ.get("VIPERSIGHT_STUDY"),
@@ -160,7 +149,26 @@ def record(
         **(extra or {}),
     }
     write_json(meta_path(outputs[0]), values)
-    return key
+    return str(made["identity"])
+
+
+def making(
+    stage: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str | Path | Sequence[str | Path]],
+    raw: str | None = None,
+) -> dict[str, Any]:
+    """Identity of a result and what it is the hash of: stage, recipe, settings, identities of the inputs (as `record`)."""
+    settings = dict(settings)
+    recipe = int(settings.pop("recipe", 1))
+    sources = {
+        role: identity_of(given) if isinstance(given, str | Path) else [identity_of(one) for one in given]
+        for role, given in inputs.items()
+    }
+    if raw is not None:
+        sources["raw"] = raw
+    key = identity(stage, recipe, settings, sources)
+    return {"identity": key, "stage": stage, "recipe": recipe, "settings": settings, "inputs": sources}
 
 
 def _from_here(given: str | Path | Sequence[str | Path]) -> str | list[str]:

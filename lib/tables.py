@@ -60,16 +60,58 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     TRACK_STATS: {"video": "string", "frames": "int64", "seconds": "float64"},
     SUBSET: {"key": "string", "video": "string", "frame": "int64", "reason": "string"},
-    QUERIES: {"video": "string", "query": "string", "text": "string", "start_s": "float64", "end_s": "float64"},
-    RELATIONS: {"video": "string", "frame": "int64", "subject": "int64", "predicate": "string", "object": "int64"},
-    CAPTIONS: {"video": "string", "caption": "string", "text": "string"},
-    ANSWERS: {"video": "string", "question": "string", "kind": "string", "text": "string", "answer": "string"},
+    QUERIES: {
+        "video": "string",
+        "query": "string",
+        "text": "string",
+        "template": "string",
+        "evidence": "string",
+        "start_s": "float64",
+        "end_s": "float64",
+    },
+    RELATIONS: {
+        "video": "string",
+        "frame": "int64",
+        "subject": "int64",
+        "group": "string",
+        "predicate": "string",
+        "object": "int64",
+    },
+    CAPTIONS: {"video": "string", "caption": "string", "text": "string", "start_s": "float64", "end_s": "float64"},
+    ANSWERS: {
+        "video": "string",
+        "question": "string",
+        "kind": "string",
+        "evidence": "string",
+        "text": "string",
+        "answer": "string",
+    },
 }
-"""Kind of table -> column -> type, in the order in which columns are written."""
+"""Kind of table -> column -> type, in the order in which columns are written.
+
+queries: one row per window (a query with several windows repeats), template and evidence "" where a source states none.
+relations: subject and object are tracks with a box in that frame; group is "" where predicates are of one kind, else as in
+Action Genome attention (one per pair), spatial, contacting (several). captions: start_s and end_s are NaN for one of the
+whole video or image. answers: kind is the type of question.
+"""
+
+LANGUAGE = (QUERIES, RELATIONS, CAPTIONS, ANSWERS)
+"""The truths in words."""
 
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32(), "float64": pa.float64(), "bool": pa.bool_()}
-_NAN_ALLOWED = {(MANIFEST, "fps")}  # an image has no frame rate
-_UNIQUE = {MANIFEST: ["video"], FRAMES: ["video", "frame"]}
+_NAN_ALLOWED = {
+    (MANIFEST, "fps"),  # an image has no frame rate
+    (CAPTIONS, "start_s"),  # a caption of the whole video or image has no window
+    (CAPTIONS, "end_s"),
+}
+_UNIQUE = {
+    MANIFEST: ["video"],
+    FRAMES: ["video", "frame"],
+    QUERIES: ["video", "query", "start_s", "end_s"],
+    RELATIONS: ["video", "frame", "subject", "object", "group", "predicate"],
+    CAPTIONS: ["video", "caption"],
+    ANSWERS: ["video", "question"],
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +134,11 @@ _RULES = [
     _Rule("score", "must lie in 0..1", lambda f: ~f["score"].between(0.0, 1.0)),
     _Rule("x2", "must exceed x1", lambda f: f["x2"] <= f["x1"]),
     _Rule("y2", "must exceed y1", lambda f: f["y2"] <= f["y1"]),
+    _Rule("start_s", "must be at least 0", lambda f: f["start_s"] < 0),
     _Rule("end_s", "must exceed start_s", lambda f: f["end_s"] <= f["start_s"]),
+    _Rule("text", "must not be empty", lambda f: f["text"].str.strip().str.len() == 0),
+    _Rule("answer", "must not be empty", lambda f: f["answer"].str.strip().str.len() == 0),
+    _Rule("predicate", "must not be empty", lambda f: f["predicate"].str.len() == 0),
     _Rule("track", "must be at least -1 (-1 = none)", lambda f: f["track"] < -1),
 ]
 

@@ -12,11 +12,12 @@ from snakemake.exceptions import WorkflowError
 
 from lib import running
 from lib.config.base import VipersightError
+from lib.config.commandline import read_config
 from lib.config.inputs import Inputs
 from lib.config.jobs import Jobs
 from lib.config.names import claim_names, refuse_taken_names
 from lib.config.study import load_study
-from lib.config.targets import study_targets
+from lib.config.targets import KINDS, choose, study_targets
 from lib.files import write_text
 from lib.provenance import announce_run
 
@@ -24,8 +25,15 @@ from lib.provenance import announce_run
 # processes that a cluster starts.
 CONFIGFILES = [os.path.relpath(file) for file in workflow.overwrite_configfiles or ()]
 
+# What was typed behind --config, by its raw words: Snakemake's own reading changes some texts, and its way to the jobs of a
+# cluster leads through a shell that would run `$(…)`. So jobs are handed the words encoded (lib/config/commandline.py).
+TYPED = read_config(workflow.config_settings.config_args, workflow.config_settings.config)
+if workflow.is_main_process:
+    workflow.config_settings.config_args = TYPED.for_jobs()
+
 try:
-    STUDY = load_study(CONFIGFILES, dict(workflow.config_settings.config))
+    STUDY = load_study(CONFIGFILES, TYPED.overrides)
+    CHOSEN = choose(STUDY, TYPED.only)
     refuse_taken_names(STUDY, Path("results/definitions"))
 except VipersightError as refusal:
     raise WorkflowError(str(refusal))
@@ -36,7 +44,7 @@ config.clear()
 config.update(STUDY.model_dump(mode="json"))
 
 # What the jobs' programs are handed by the environment: where the code is, how their files are made again, site settings.
-announce_run(STUDY.study, CONFIGFILES, dict(workflow.config_settings.config), STUDY.site())
+announce_run(STUDY.study, CONFIGFILES, TYPED.lineage, STUDY.site())
 
 # The jobs carry the token of their run, so that a killed run's orphans are found (lib/running.py).
 os.environ[running.TOKEN] = running.token_of(main=workflow.is_main_process)
@@ -60,12 +68,25 @@ wildcard_constraints:
 
 
 def targets(kind):
-    """Files of one kind that this study is made of (lib/config/targets.py)."""
-    return study_targets(STUDY, kind)
+    """Files of one kind that this study, or what `only` chooses of it, is made of (lib/config/targets.py)."""
+    return study_targets(STUDY, kind, CHOSEN)
 
 
 def board_pages():
-    return [path for path in targets("leaderboards") if path.endswith(".html")]
+    return [path for path in targets("leaderboards") if path.endswith(".html") and os.path.exists(path)]
+
+
+def tell_what_is_replaced():
+    """Say before anything runs how many finished results `set` would replace; a dry run says it too."""
+    from lib.config.replaced import notice, replaced
+
+    named = [word for word in sys.argv[1:] if word.startswith("results/")]  # Snakemake tells its targets only later
+    files = [file for kind in KINDS for file in targets(kind)]
+    print(notice(TYPED.texts["set"], replaced(STUDY, inputs, files, named)), file=sys.stderr)
+
+
+if workflow.is_main_process and "set" in TYPED.texts:
+    tell_what_is_replaced()
 
 
 def begin_run():

@@ -17,6 +17,7 @@ rule subsample:
         "results/logs/subsets/{dataset}/{arm}/seed={seed}.log",
     benchmark:
         "results/benchmarks/subsets/{dataset}/{arm}/seed={seed}.tsv"
+    priority: 1
     localrule: True
     conda:
         "../envs/vision.yaml"
@@ -39,6 +40,9 @@ rule compare_arms:
         "results/logs/subsets/{dataset}/{shardset}.arms/seed={seed}.log",
     benchmark:
         "results/benchmarks/subsets/{dataset}/{shardset}.arms/seed={seed}.tsv"
+    # Before trainings that are ready. No training has it as input: even as `ancient` it would keep Snakemake from seeing
+    # that a training's own settings changed, in each run in which the study's arms changed too.
+    priority: 1
     localrule: True
     conda:
         "../envs/vision.yaml"

@@ -1,6 +1,6 @@
 # Track: identities for the boxes of one chunk; every video starts its own tracker, so ids are never shared.
 #
-# NEEDS    the chunk's detections and the manifest
+# NEEDS    the chunk's detections and the manifest; with true boxes also which frames are labelled
 # MAKES    chunk={chunk}.parquet (the detections' columns and a track id) and chunk={chunk}.stats.parquet (seconds per video)
 
 
@@ -8,6 +8,7 @@ rule track:
     input:
         manifest="results/videos/{dataset}/manifest.parquet",
         detections="results/detections/{dataset}/{detector}/chunk={chunk}.parquet",
+        frames=inputs.looked_at_frames,
     output:
         tracks="results/tracks/{dataset}/{detector}/{tracker}/chunk={chunk}.parquet",
         stats="results/tracks/{dataset}/{detector}/{tracker}/chunk={chunk}.stats.parquet",
@@ -30,4 +31,4 @@ rule track:
     shell:
         "python -m workflow_scripts.track --settings {params.settings:q} --manifest {input.manifest:q}"
         " --chunk {wildcards.chunk:q} --chunks {params.chunks:q} --detections {input.detections:q}"
-        " --output {output.tracks:q} > {log:q} 2>&1"
+        " --frames {input.frames:q} --output {output.tracks:q} > {log:q} 2>&1"

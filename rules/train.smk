@@ -10,8 +10,6 @@ rule train:
         subset=inputs.train_subset,
         shards=inputs.train_shards,
         weights=inputs.train_weights,
-        # only its existence counts: another arm in the study must not retrain this one
-        arms=ancient(inputs.arms_differ),
     output:
         weights="results/train/{dataset}/{variant}/seed={seed}/model.weights",
         card="results/train/{dataset}/{variant}/seed={seed}/model.json",

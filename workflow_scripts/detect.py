@@ -41,7 +41,8 @@ def main() -> None:
         detections, stats, seen = with_model(detector, videos, given.weights)
         inputs["weights"] = given.weights
     elif detector.kind == "truth":
-        detections, stats = truth_detections(read_table(truth / "boxes.parquet", "boxes"), videos, stride=detector.stride)
+        boxes, frames = (read_table(truth / f"{name}.parquet", name) for name in ("boxes", "frames"))
+        detections, stats = truth_detections(boxes, frames, videos, stride=detector.stride)
     else:
         given_boxes = read_table(truth / "detections.parquet", "detections")
         if given_boxes.empty:

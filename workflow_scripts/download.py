@@ -53,11 +53,10 @@ def get_source(dataset: Dataset, raw: Path, *, workers: int) -> Source:
     """Bring the files of a dataset within reach and read their annotations."""
     source = dataset.source
     if isinstance(source, WorldSource):
-        from lib.data.world.files import generate
+        from lib.data.world.files import annotations_of, generate
 
         generate(source, raw, progress=tell, workers=workers)
-        annotations = {path.stem: f"annotations/{path.name}" for path in sorted((raw / "annotations").glob("*.json"))}
-        return read_source(raw, CocoSource(format="coco", root=str(raw), annotations=annotations, videos="videos"))
+        return read_source(raw, CocoSource(format="coco", root=str(raw), videos="videos", **annotations_of(source)))
     site_raw = os.environ.get("VIPERSIGHT_RAW")
     root = root_of(source, Path(site_raw) if site_raw else None)
     if root is None:

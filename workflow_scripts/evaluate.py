@@ -74,7 +74,8 @@ def evaluate_tracks(given: argparse.Namespace) -> None:
     scores["frames_per_second"] = track_counts.speeds(detecting, following)
     units = track_counts.per_video(tracks, detecting)
     if (truth["track"] >= 0).any():
-        found = tracking.evaluate(truth, tracks, frames, read_json(given.classes)["classes"], iou=settings.track_iou)
+        limits = {"iou": settings.track_iou, "inside": settings.track_inside}
+        found = tracking.evaluate(truth, tracks, frames, read_json(given.classes)["classes"], **limits)
         scores |= {"overall": found["overall"], "per_class": found["per_class"], "warnings": []}
         units = units.merge(found["units"], on="video", how="left", suffixes=("", "_labelled"))
     else:

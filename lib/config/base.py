@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -35,6 +35,8 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    shorthands: ClassVar[tuple[str, ...]] = ()
+    """Keys that a person may write and that a section turns into its fields before they are checked."""
 
     @model_validator(mode="before")
     @classmethod
@@ -42,7 +44,7 @@ class Section(BaseModel):
         """Name the nearest known key for a misspelt one (pydantic's own message only says that it is not permitted)."""
         for key in data if isinstance(data, dict) else ():
             if key not in cls.model_fields:
-                hint = nearest(str(key), cls.model_fields)
+                hint = nearest(str(key), [*cls.model_fields, *cls.shorthands])
                 raise PydanticCustomError("unknown_key", "unknown key {key}. {hint}", {"key": repr(key), "hint": hint})
         return data
 

@@ -44,6 +44,11 @@ def schema() -> dict[str, Any]:
         "items": {"type": "string"},
         "description": "Settings files laid under this one, relative to config/.",
     }
+    found["$defs"]["TrainingSettings"]["properties"]["epochs"] = {
+        "type": "integer",
+        "minimum": 1,
+        "description": "Short for `budget: {epochs: N}`.",
+    }
     return found
 
 

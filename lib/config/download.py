@@ -136,6 +136,18 @@ class CocoSource(_Files):
         "", description="Folder that `file_name` of `videos` is relative to: one for all, or split -> folder."
     )
     fps: float = Field(25.0, gt=0, description="Frames/s of frame folders whose `videos` entry states no `fps`.")
+    language: dict[Name, str] = Field(
+        {}, description="Split -> language JSON with queries, relations, captions and questions, relative to the root."
+    )
+
+    @model_validator(mode="after")
+    def _known_splits(self) -> CocoSource:
+        unknown = sorted(set(self.language) - set(self.annotations))
+        if unknown:
+            raise ValueError(
+                f"language: {unknown[0]!r} is not among the splits of `annotations` {sorted(self.annotations)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _folders_of_all(self) -> CocoSource:
@@ -237,6 +249,11 @@ class Dataset(Section):
         "listed",
         description="Frames counted as looked at by an annotator: those that the source lists, or `all` of a video that "
         "has any (so that the others are background).",
+    )
+    clip: bool = Field(
+        True,
+        description="true = true boxes and tracks are cut at the picture's edges, as models need. false = they stay as "
+        "stated: MOTChallenge's reach beyond the edge, and its scores count on that.",
     )
     licence: str | None = shown(None, "Licence of the data, for people.")
     description: str | None = shown(None, "What the data is, for people.")

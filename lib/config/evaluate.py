@@ -30,6 +30,13 @@ class EvaluateSettings(Section):
         description="Overlap from which a tracked box counts as found in MOTA and IDF1 (HOTA averages over its own); "
         "raising it asks for tighter boxes.",
     )
+    track_inside: float | None = Field(
+        0.5,
+        gt=0.0,
+        lt=1.0,
+        description="Share of a tracked box inside an ignored region above which it is no false alarm; raising it forgives "
+        "less; null = only boxes that match an ignored one are forgiven (MOTChallenge's rule).",
+    )
     draws: int = Field(
         1000,
         ge=100,

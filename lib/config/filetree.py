@@ -18,6 +18,7 @@ FOLDERS: dict[str, str] = {
     "lib/perception": "frames → boxes → tracks",
     "lib/models": "one file per family, and the one safe loader",
     "lib/metrics": "pure functions, one file per family",
+    "lib/scoring": "official files in, numbers out: what `score` does",
     "lib/training": "engines",
     "lib/inference": "trained models on whole videos",
     "lib/tasks": "what binds data, models and scores",

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lib.config.base import ConfigError
 from lib.config.jobs import Jobs, Wildcards
-from lib.config.raw import raw_inputs
+from lib.config.raw import raw_inputs, sequences_without_pictures
 from lib.config.study import Study
+from lib.config.track import needs_pixels
 from lib.files import sha256_file, sha256_text
 
 
@@ -22,6 +24,7 @@ class Inputs:
     def __init__(self, study: Study, project: str | Path) -> None:
         self.study = study
         self.project = Path(project)
+        self._without_pictures: dict[str, list[str]] = {}
 
     def code(self, *files: str) -> str:
         """Digest of the project's own files, a param of the cheap stages: editing the code reruns them.
@@ -53,7 +56,33 @@ class Inputs:
 
     def detector_weights(self, wildcards: Wildcards) -> str | list[str]:
         detector = self.study.find("detectors", wildcards.detector)
-        return f"results/weights/{detector.weights}/weights.json" if detector.kind == "yolo" else []
+        if detector.kind != "yolo":
+            return []
+        place = f"detectors.{wildcards.detector}: kind yolo"
+        self._refuse_without_pictures(wildcards.dataset, place, "use kind given or truth")
+        return f"results/weights/{detector.weights}/weights.json"
+
+    def looked_at_frames(self, wildcards: Wildcards) -> str | list[str]:
+        """The labelled frames, where the detector is the truth and has therefore looked at no others.
+
+        Raises ConfigError for a tracker that needs pixels where there are none.
+        """
+        detector = self.study.find("detectors", wildcards.detector)
+        tracker = self.study.find("trackers", wildcards.tracker)
+        if needs_pixels(tracker):
+            place = f"trackers.{wildcards.tracker}: kind {tracker.kind} with cmc: {tracker.cmc}"
+            self._refuse_without_pictures(wildcards.dataset, place, "set cmc: off")
+        return f"results/videos/{wildcards.dataset}/truth/frames.parquet" if detector.kind == "truth" else []
+
+    def _refuse_without_pictures(self, dataset: str, place: str, remedy: str) -> None:
+        """Raise ConfigError when the plan already shows that a sequence of the dataset has no pictures to look at."""
+        if dataset not in self._without_pictures:
+            self._without_pictures[dataset] = sequences_without_pictures(self.study, dataset)
+        if blind := self._without_pictures[dataset]:
+            raise ConfigError(
+                f"{place} looks at pixels, but sequence {blind[0]!r} of dataset {dataset!r} has no pictures. "
+                f"Hint: {remedy}, or keep it off this dataset's boards."
+            )
 
     def shard_tracks(self, wildcards: Wildcards) -> list[str]:
         tracks = self.study.find("shardsets", wildcards.shardset).tracks
@@ -90,17 +119,12 @@ class Inputs:
         weights = variant.weights if variant.kind == "pretrained" else self.study.training_of(wildcards.variant).weights
         return f"results/weights/{weights}/weights.json" if weights else []
 
-    def arms_differ(self, wildcards: Wildcards) -> str | list[str]:
-        """The check that no two arms are the same frames, which must stand before any of them is trained."""
-        shardset = self._shardset(wildcards.variant)
-        return f"results/subsets/{wildcards.dataset}/{shardset}.arms/seed={wildcards.seed}.json" if shardset else []
-
     def tested_model(self, wildcards: Wildcards) -> str:
         on = self.study.trained_on(wildcards.variant, wildcards.dataset)
         return _model(on, wildcards.variant, wildcards.seed)
 
     def board_cells(self, wildcards: Wildcards) -> list[str]:
-        """All that one board shows: scores, units, model cards and arm counts; or the metrics of tracks."""
+        """All that one board shows: scores, units, model cards, arm counts, the check of the arms; or metrics of tracks."""
         board = self.study.find("boards", wildcards.board)
         if board.kind == "tracks":
             folder = f"results/metrics/{wildcards.dataset}"
@@ -116,8 +140,13 @@ class Inputs:
             cell = f"results/metrics/{dataset}/{variant}/seed={seed}"
             files += [f"{cell}/tta={tta}.{kind}" for tta in ttas for kind in ("json", "units.parquet")]
             files.append(_model(on, variant, seed))
-            files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json"] if arm else []
+            if arm:
+                files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json", self._arms_differ(on, arm, seed)]
         return files
+
+    def _arms_differ(self, dataset: str, arm: str, seed: int) -> str:
+        """The check that no two arms of a shardset are the same frames: two rows would compare a model with itself."""
+        return f"results/subsets/{dataset}/{self.study.arms[arm].shardset}.arms/seed={seed}.json"
 
     def _shardset(self, variant: str) -> str | None:
         arm = self.study.find("variants", variant).arm

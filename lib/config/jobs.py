@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from lib.config.base import ConfigError, canonical, identity
+from lib.config.detect import Detector
 from lib.config.study import Study
 
-RECIPES = {"download": 1, "detect": 1, "track": 1, "shard": 1, "subsample": 1, "train": 1, "predict": 1}
+RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
 
 
 class Wildcards(Protocol):
@@ -30,6 +31,11 @@ class Wildcards(Protocol):
     tta: str
     seed: str
     chunk: str
+
+
+def _looked_at(detector: Detector) -> dict[str, str]:
+    """True boxes say nothing of frames that nobody labelled: those frames are not looked at."""
+    return {"frames": "labelled"} if detector.kind == "truth" else {}
 
 
 class Jobs:
@@ -61,11 +67,14 @@ class Jobs:
         return self._text("weights", self._entry("weights", wildcards.weights))
 
     def detect(self, wildcards: Wildcards) -> str:
-        return self._text("detect", {"detector": self._entry("detectors", wildcards.detector)})
+        detector = self.study.find("detectors", wildcards.detector)
+        return self._text("detect", {"detector": identity(detector)} | _looked_at(detector))
 
     def track(self, wildcards: Wildcards) -> str:
-        stride = self.study.find("detectors", wildcards.detector).stride
-        return self._text("track", {"tracker": self._entry("trackers", wildcards.tracker), "stride": stride})
+        detector = self.study.find("detectors", wildcards.detector)
+        values = {"tracker": self._entry("trackers", wildcards.tracker), "stride": detector.stride}
+        values |= {} if self.study.find("datasets", wildcards.dataset).clip else {"clip": False}
+        return self._text("track", values | _looked_at(detector))
 
     def shard(self, wildcards: Wildcards) -> str:
         return self._text("shard", {"shardset": self._entry("shardsets", wildcards.shardset)})

@@ -12,6 +12,9 @@ CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
 REPLACED_WHOLE = frozenset({"budget", "classes", "splits", "background"})
 """Blocks whose keys exclude each other or whose order matters: the later file's block replaces the earlier one."""
 
+_ONE_OF = {"budget": {"epochs"}, "epochs": {"budget"}}
+"""In `training:`, what a key of a later file replaces: `epochs: N` is short for `budget: {epochs: N}`."""
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in one settings file; a missing, unreadable or non-mapping file is a ConfigError that names it."""
@@ -35,6 +38,8 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         mergeable = isinstance(old, dict) and isinstance(value, dict) and key not in REPLACED_WHOLE
         if mergeable and any(mark in value and value[mark] != old.get(mark) for mark in ("kind", "format")):
             mergeable = False
+        if mergeable and key == "training":
+            old = {name: part for name, part in old.items() if not _ONE_OF.get(name, set()) & value.keys()}
         result[key] = merged(old, value) if mergeable else value
     return result
 

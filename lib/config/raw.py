@@ -6,15 +6,17 @@ a digest in its params, labels by content and media by size. Not here: reading a
 
 from __future__ import annotations
 
+import csv
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from lib.config.download import AnySource, CocoSource, Dataset, MotSource, YoloSource
 from lib.config.merge import CONFIG_FOLDER
 from lib.config.study import Study
 from lib.files import folder_digest
 
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 LABEL_SUFFIXES = (".xml", ".txt", ".csv", ".ini")
 DIGEST_CACHE = "results/definitions/digests/{dataset}.json"
 
@@ -55,10 +57,41 @@ def raw_inputs(study: Study, name: str) -> RawInputs:
     return RawInputs([str(root / file) for file in _annotation_files(dataset.source)], digest)
 
 
+def sequences_without_pictures(study: Study, name: str) -> list[str]:
+    """Sequences of a MOT dataset for which neither the table of downloads nor the local folder has a picture.
+
+    Only what can be known before the download: a folder that does not exist yet is passed over.
+    """
+    source = study.find("datasets", name).source
+    if not isinstance(source, MotSource):
+        return []
+    root = root_of(source, study.paths.resolved("raw"))
+    if root is not None:
+        folders = {one: root / place for one, place in source.sequences.items() if (root / place).is_dir()}
+        return [one for one, folder in folders.items() if not any(map(_is_picture, folder.rglob("*")))]
+    paths = [PurePosixPath(path) for path in _downloads(source) if _is_picture(PurePosixPath(path))]
+    return [one for one, place in source.sequences.items() if not any(path.is_relative_to(place) for path in paths)]
+
+
+def _downloads(source: AnySource) -> list[str]:
+    """Places of all files of a source that is downloaded; an unreadable table is the download's to refuse."""
+    table = table_path(source)
+    if table is None:
+        return [entry.path for entry in getattr(source, "files", None) or ()]
+    if not table.is_file():
+        return []
+    with open(table, newline="", encoding="utf-8") as file:
+        return [row["path"] for row in csv.DictReader(file) if row.get("path")]
+
+
+def _is_picture(path: PurePath) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
 def _annotation_files(source: AnySource) -> list[str]:
     """Single annotation files of a source, relative to its root; whole folders of labels are in the digest."""
     if isinstance(source, CocoSource):
-        return list(source.annotations.values())
+        return [*source.annotations.values(), *source.language.values()]
     if isinstance(source, YoloSource):
         return [source.data]
     if isinstance(source, MotSource):

@@ -6,11 +6,11 @@ Not here: each section's fields (one file per stage beside this one), reading fi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -21,10 +21,12 @@ from lib.config.evaluate import EvaluateSettings
 from lib.config.export import ExportSettings
 from lib.config.leaderboard import Board
 from lib.config.merge import CONFIG_FOLDER, merged, read_with_includes
+from lib.config.overrides import Override, overridden, parse_overrides
 from lib.config.predict import PredictSettings, Tta
 from lib.config.report import ReportSettings
 from lib.config.shard import Shardset
 from lib.config.subsample import Arm
+from lib.config.sweeps import expanded, parse_new, taken_out, with_new
 from lib.config.track import Tracker
 from lib.config.train import TrainingSettings
 from lib.config.variants import Variant
@@ -32,6 +34,8 @@ from lib.config.weights import Weights
 
 DEFAULT_CONFIG = CONFIG_FOLDER / "config.yaml"
 MODEL_SIZES = {"n": "nano", "t": "nano", "s": "small", "m": "medium", "l": "large", "x": "xlarge"}
+SITE_VARIABLES = {"mirror": "VIPERSIGHT_MIRROR", "raw": "VIPERSIGHT_RAW", "shards": "WDS_SHARDS"}
+"""Key of `paths:` → environment variable of the same meaning, which wins."""
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -40,15 +44,20 @@ class Paths(Section):
 
     mirror: str | None = Field(None, description="Folder looked into before any download (VIPERSIGHT_MIRROR).")
     raw: str | None = Field(None, description="Folder that relative dataset roots start from (VIPERSIGHT_RAW).")
+    shards: str | None = Field(
+        None,
+        description="Folder of shards that stand already, as {dataset}/{shardset}/manifest.json in it (WDS_SHARDS): those "
+        "of the same identity are checked and linked instead of packed, others are refused.",
+    )
 
     def resolved(self, key: str) -> Path | None:
         """The folder named by the environment or the file, or None."""
-        value = os.environ.get(f"VIPERSIGHT_{key.upper()}") or getattr(self, key)
+        value = os.environ.get(SITE_VARIABLES[key]) or getattr(self, key)
         return Path(value).expanduser() if value else None
 
     def folders(self) -> dict[str, Path | None]:
-        """All of them by name, resolved."""
-        return {key: self.resolved(key) for key in type(self).model_fields}
+        """All of them, resolved, by the environment variable that hands them to programs."""
+        return {variable: self.resolved(key) for key, variable in SITE_VARIABLES.items()}
 
 
 class Study(Section):
@@ -70,6 +79,16 @@ class Study(Section):
         default_factory=TrainingSettings, description="What every variant is trained with, unless it says otherwise."
     )
     variants: dict[Name, Variant] = Field(default_factory=dict, description="Name → what is trained and compared.")
+    sweep: dict[str, list[Any]] = Field(
+        default_factory=dict,
+        exclude=True,
+        json_schema_extra={"shown": True},
+        description="Dotted place -> values: `training.lr0: [1e-4, 5e-5]` makes a member of every trained row of the "
+        "boards for each value, and several places their product. Members stand for their base on the boards.",
+    )
+    sweep_limit: int = Field(
+        50, ge=1, json_schema_extra={"shown": True}, description="Most entries that the sweeps of one run may make."
+    )
     tta: dict[Name, Tta] = Field(
         default_factory=lambda: {"none": Tta()}, description="Name → views of a frame that a prediction looks at."
     )
@@ -93,12 +112,12 @@ class Study(Section):
         return self
 
     def site(self) -> dict[str, Path | str | None]:
-        """What programs are handed beside their settings, because no result depends on it: NAME → VIPERSIGHT_NAME."""
+        """What programs are handed beside their settings, because no result depends on it, by environment variable."""
         trusted = sorted(one.sha256 for one in self.weights.values() if one.allow_unsafe and one.sha256)
         return {
             **self.paths.folders(),
-            "downloads": self.downloads.model_dump_json(),
-            "unsafe_sha256": ",".join(trusted) or None,
+            "VIPERSIGHT_DOWNLOADS": self.downloads.model_dump_json(),
+            "VIPERSIGHT_UNSAFE_SHA256": ",".join(trusted) or None,
         }
 
     def find(self, table: str, name: str) -> Any:
@@ -110,7 +129,8 @@ class Study(Section):
 
     def training_of(self, variant: str) -> TrainingSettings:
         """The resolved training knobs of a variant: the study's `training:` with the variant's differences."""
-        values = merged(self.training.model_dump(mode="json"), self.find("variants", variant).training)
+        base, own = self.training.model_dump(mode="json"), self.find("variants", variant).training
+        values = merged({"training": base}, {"training": own})["training"]
         try:
             return TrainingSettings.model_validate(values)
         except ValidationError as error:
@@ -213,21 +233,63 @@ def _refuse_blind_weights(study: Study) -> None:
             )
 
 
-def load_study(files: Sequence[str | Path] = (), overrides: dict[str, Any] | None = None) -> Study:
+TABLES = tuple(
+    name for name, field in Study.model_fields.items() if get_origin(field.annotation) is dict and name != "sweep"
+)
+"""Sections that hold named entries."""
+
+
+def load_study(files: Sequence[str | Path] = (), overrides: Mapping[str, Any] | None = None) -> Study:
     """Read, merge and validate a study: the default one when no file is given.
 
     files: settings files in the order of the command line; the first names the study, later ones are laid over it.
-    overrides: top-level keys laid over all files. Raises ConfigError naming the place, the value and what is allowed.
+    overrides: top-level keys laid over all files; besides, the texts `set` (dotted overrides and sweeps) and `new` (added
+    variants). Sweeps of files and of `set` become named entries here. Raises ConfigError naming the place, the value and
+    what is allowed.
     """
+    given = dict(overrides or {})
+    line, new = given.pop("set", None), given.pop("new", None)
+    words = parse_overrides(line) if line is not None else []
     raw: dict[str, Any] = {}
     for number, file in enumerate(files or [DEFAULT_CONFIG]):
         values = read_with_includes(Path(file))
         if number:
             values.pop("study", None)
         raw = merged(raw, values)
-    raw = merged(raw, overrides or {})
+    raw = merged(raw, given)
+    where = ", ".join(str(file) for file in files) or str(DEFAULT_CONFIG)
+    raw, written = taken_out(overridden(_with_defaults(raw), [one for one in words if not one.sweeps], TABLES))
+    sweeps = written + [one for one in words if one.sweeps]
+    if new is not None:
+        added = parse_new(new)
+        raw, more = with_new(raw, _validated(raw, where, words), added)
+        words += [override.below("variants", one.name) for one in added for override in one.overrides]
+        sweeps += more
+    if sweeps:
+        study = _validated(raw, where, words)
+        raw = expanded(raw, study, sweeps, study.sweep_limit)
+    return _validated(raw, where, words)
+
+
+def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
+    """Named entries that a study has without stating them (tta: none), so that overrides find them."""
+    stated = {table: Study.model_fields[table].get_default(call_default_factory=True) for table in TABLES}
+    made = {name: entries for name, entries in stated.items() if entries and not raw.get(name)}
+    return raw | {table: {name: one.model_dump(mode="json") for name, one in made[table].items()} for table in made}
+
+
+def _validated(raw: dict[str, Any], where: str, words: Sequence[Override]) -> Study:
+    """The study that settings mean; a refusal names the files and the overrides that may be to blame."""
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
-        names = ", ".join(str(file) for file in files) or str(DEFAULT_CONFIG)
-        raise ConfigError(f"{names}\n{explain(error, given=raw)}") from error
+        text = explain(error, given=raw)
+        raise ConfigError(f"{where}{_to_blame(text, words)}\n{text}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{_to_blame(str(error), words).removeprefix(', ')}\n{error}".lstrip()) from error
+
+
+def _to_blame(text: str, words: Sequence[Override]) -> str:
+    """The overrides of places that a refusal names, for its first line."""
+    blamed = [one.word for one in words if one.place in text or one.path[-1] in text or repr(one.path[0]) in text]
+    return f", with {' '.join(blamed or [one.word for one in words])}" if words else ""

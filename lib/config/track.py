@@ -1,9 +1,11 @@
 """`trackers:` — how boxes of a video become tracks. Not here: the trackers themselves (boxmot) and feeding them
-(lib/perception/trackers.py).
+(lib/perception/trackers.py); the settings of those that can follow the camera (track_camera.py).
 
 Every parameter of boxmot 25's classes that changes tracks is written out with the class's own default (its shipped YAML
-files hold other values). `NOT_SETTINGS` says why the others are no settings; a test compares both with the
-installed classes. All times in frames count processed frames (every `stride`-th of the video).
+files hold other values); where it differs the description says why. `NOT_SETTINGS` and `WITHOUT_EFFECT` say why the others
+are no settings; a test compares all with the installed classes. StrongSORT is absent: without appearance there is nothing
+left of it, and boxmot's has no switch for that. All times in frames count processed frames (every `stride`-th of the
+video).
 """
 
 from __future__ import annotations
@@ -12,9 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lib.config.base import Section, shown
-
-Similarity = Literal["iou", "giou", "diou", "ciou", "hmiou", "centroid"]
+from lib.config.track_camera import BoostTracker, BotSortTracker, DeepOcSortTracker, HybridSortTracker, OccluBoostTracker
+from lib.config.track_common import KalmanTracker, TrackerSection, refuse_idle
 
 NOT_SETTINGS: dict[str, str] = {
     "class_ids": "made from the detections",
@@ -22,73 +23,66 @@ NOT_SETTINGS: dict[str, str] = {
     "frame_width": "taken from the video",
     "frame_height": "taken from the video",
     "is_obb": "boxes here are never oriented",
-    "obb_theta_damping": "boxes here are never oriented",
     "max_obs": "length of a drawing history; changes no track",
     "kf_time_unit": "follows from variable_dt",
+    "use_embeddings": "always false: trackers here use no appearance",
     "reid_model": "these trackers use no appearance",
     "reid_weights": "these trackers use no appearance",
     "device": "these trackers use no appearance",
     "half": "these trackers use no appearance",
     "reid_preprocess": "these trackers use no appearance",
+    "use_cmc": "made from cmc",
+    "cmc_method": "made from cmc",
+    "cmc_off": "made from cmc",
 }
-"""Parameters of every boxmot class that are no settings, and why."""
+"""Parameters of boxmot's classes that are no settings of any tracker, and why."""
 
-NEVER_READ: dict[str, set[str]] = {
-    "bytetrack": {"det_thresh", "max_age", "min_hits", "iou_threshold"},
-    "ocsort": set(),
+_KALMAN_SCALES = {
+    "kf_process_position_scale", "kf_process_velocity_scale", "kf_measurement_noise_scale", "kf_initial_position_scale",
+    "kf_initial_velocity_scale",
+}  # fmt: skip
+_OCCLUSION_BY_APPEARANCE = {
+    "recovery_appearance_thresh", "recovery_iou_thresh", "recovery_max_age", "feat_alpha", "second_appearance_thresh",
+    "lambda_emb_multiplier", "gta_enabled", "gta_appearance_thresh", "gta_min_track_length", "gta_smooth_tau",
+    "gta_interpolate", "gta_max_gap",
+}  # fmt: skip
+
+WITHOUT_EFFECT: dict[str, dict[str, set[str]]] = {
+    "bytetrack": {"never read": {"det_thresh", "max_age", "min_hits", "iou_threshold"}},
+    "ocsort": {},
     "sfsort": {
-        "det_thresh", "max_age", "min_hits", "iou_threshold", "variable_dt", "kf_reference_dt_s",
-        "kf_process_position_scale", "kf_process_velocity_scale", "kf_measurement_noise_scale",
-        "kf_initial_position_scale", "kf_initial_velocity_scale",
+        "for oriented boxes": {"obb_theta_damping"},
+        "refused or never read": {
+            "det_thresh", "max_age", "min_hits", "iou_threshold", "variable_dt", "kf_reference_dt_s", *_KALMAN_SCALES,
+        },
+    },
+    "botsort": {
+        "never read": {"det_thresh", "max_age", "min_hits", "iou_threshold"},
+        "for appearance": {"proximity_thresh", "appearance_thresh", "unconfirmed_emb_scale"},
+        "bookkeeping; a short one brings dropped tracks back by accident": {"removed_stracks_buffer"},
+    },
+    "boosttrack": {},
+    "deepocsort": {"for appearance": {"w_association_emb", "alpha_fixed_emb", "aw_param", "aw_off"}},
+    "hybridsort": {
+        "for appearance": {
+            "longterm_bank_length", "alpha", "adapfs", "EG_weight_high_score", "EG_weight_low_score", "with_longterm_reid",
+            "longterm_reid_weight", "with_longterm_reid_correction", "longterm_reid_correction_thresh",
+            "longterm_reid_correction_thresh_low",
+        },
+        "false would leave the first matching out, which no one can want": {"TCM_first_step"},
+    },
+    "occluboost": {
+        "for appearance": _OCCLUSION_BY_APPEARANCE,
+        "for oriented boxes": {
+            "obb_det_thresh", "obb_iou_threshold", "obb_new_track_thresh", "obb_instant_confirm_thresh", "obb_max_age",
+            "obb_recovery_max_age", "obb_second_iou_thresh",
+        },
     },
 }  # fmt: skip
-"""Per tracker, parameters of boxmot's base class that this tracker refuses or takes and never reads."""
+"""Per tracker and reason, parameters that its boxmot class takes and that change none of its tracks as it is used here."""
 
 
-class _Tracker(Section):
-    """What all trackers share."""
-
-    classes_separately: bool = Field(
-        False,
-        description="true = boxes of different classes are never joined into one track (boxmot's per_class); false = a "
-        "track lives on when the detector changes its mind about the class.",
-    )
-    asso_func: Similarity = Field(
-        "iou",
-        description="How likeness of two boxes is measured; giou, diou, ciou and centroid also rate boxes that do not "
-        "overlap (fast or small objects), hmiou stresses equal heights.",
-    )
-    description: str = shown("", "One sentence for people.")
-
-
-class _KalmanTracker(_Tracker):
-    """Trackers that predict with a Kalman filter."""
-
-    variable_dt: bool = Field(
-        False,
-        description="true = predict over the seconds between frames (uneven frame rates, strides); false = over one frame.",
-    )
-    kf_reference_dt_s: float = Field(
-        1 / 30,
-        gt=0,
-        description="With variable_dt: the frame time, s, for which the filter's noise is meant; higher = less noise.",
-    )
-    kf_process_position_scale: float = Field(
-        1.0, gt=0, description="Noise of predicted positions; higher trusts detections more."
-    )
-    kf_process_velocity_scale: float = Field(
-        1.0, gt=0, description="Noise of predicted speeds; higher follows turns faster."
-    )
-    kf_measurement_noise_scale: float = Field(1.0, gt=0, description="Noise of detected boxes; higher smooths tracks more.")
-    kf_initial_position_scale: float = Field(
-        1.0, gt=0, description="Doubt about a new track's position; higher forgets it faster."
-    )
-    kf_initial_velocity_scale: float = Field(
-        1.0, gt=0, description="Doubt about a new track's speed; higher learns it faster."
-    )
-
-
-class ByteTracker(_KalmanTracker):
+class ByteTracker(KalmanTracker):
     """ByteTrack (Zhang et al., ECCV 2022): sure boxes first, then unsure ones for tracks that found none."""
 
     kind: Literal["bytetrack"] = Field(description="ByteTrack.")
@@ -128,7 +122,7 @@ class ByteTracker(_KalmanTracker):
         return self
 
 
-class OcSortTracker(_KalmanTracker):
+class OcSortTracker(KalmanTracker):
     """OC-SORT (Cao et al., CVPR 2023): SORT whose motion leans on observations instead of the filter's estimates."""
 
     kind: Literal["ocsort"] = Field(description="OC-SORT.")
@@ -155,12 +149,14 @@ class OcSortTracker(_KalmanTracker):
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> OcSortTracker:
+        if not self.use_byte:
+            refuse_idle(self, "min_conf", needs="use_byte: true")
         if self.use_byte and self.min_conf > self.det_thresh:
             raise ValueError(f"with use_byte, min_conf {self.min_conf} must not exceed det_thresh {self.det_thresh}")
         return self
 
 
-class SfSortTracker(_Tracker):
+class SfSortTracker(TrackerSection):
     """SFSORT (Morsali et al., 2024): no filter, matches boxes of neighbouring frames; fast, loses ids at occlusions."""
 
     kind: Literal["sfsort"] = Field(description="SFSORT.")
@@ -215,11 +211,26 @@ class SfSortTracker(_Tracker):
             value = getattr(self, name)
             if self.dynamic_tuning and value < 0.02:
                 raise ValueError(f"with dynamic_tuning, {name} must be at least 0.02, not {value}")
-            if not self.dynamic_tuning and value != 0:
-                raise ValueError(
-                    f"{name} {value} has an effect only with dynamic_tuning: true. Hint: set that, or leave it out."
-                )
+        if not self.dynamic_tuning:
+            refuse_idle(self, "cth", "high_th_m", "new_track_th_m", "match_th_first_m", needs="dynamic_tuning: true")
+        if not (self.marginal_timeout or self.central_timeout):
+            refuse_idle(self, "horizontal_margin", "vertical_margin", needs="marginal_timeout or central_timeout above 0")
         return self
 
 
-Tracker = Annotated[ByteTracker | OcSortTracker | SfSortTracker, Field(discriminator="kind")]
+Tracker = Annotated[
+    ByteTracker
+    | OcSortTracker
+    | SfSortTracker
+    | BotSortTracker
+    | BoostTracker
+    | DeepOcSortTracker
+    | HybridSortTracker
+    | OccluBoostTracker,
+    Field(discriminator="kind"),
+]
+
+
+def needs_pixels(tracker: Tracker) -> bool:
+    """Whether this tracker looks at the frames themselves: to follow the camera's motion."""
+    return getattr(tracker, "cmc", "off") != "off"

@@ -7,7 +7,7 @@ differs (lib/training/yolo_knobs.py). One iteration is one batch and one optimiz
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -76,6 +76,8 @@ class Budget(Section):
 class TrainingSettings(Section):
     """One training: model, budget, optimizer, augmentation and loss."""
 
+    shorthands: ClassVar[tuple[str, ...]] = ("epochs",)
+
     engine: Literal["yolo"] = Field("yolo", description="Which engine trains: yolo = ultralytics.")
     model: str = Field("yolo11n", description="Ultralytics detection model, such as yolo11n, yolov8s or yolo26m.")
     weights: Name | None = Field(
@@ -90,7 +92,8 @@ class TrainingSettings(Section):
     batch: int = Field(16, ge=1, description="Images per iteration; higher is steadier and costs memory.")
     budget: Budget = Field(
         default_factory=lambda: Budget(epochs=100),
-        description="{iterations, evaluations} (the same for all arms) or {epochs}.",
+        description="{iterations, evaluations} (the same for all arms) or {epochs}; `epochs: N` in place of `budget` is "
+        "short for {epochs: N}.",
     )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many evaluations without a better AP on val; null = use the whole budget."
@@ -132,6 +135,16 @@ class TrainingSettings(Section):
     box: float = Field(7.5, gt=0, description="Weight of the box loss.")
     cls: float = Field(0.5, gt=0, description="Weight of the class loss.")
     dfl: float = Field(1.5, gt=0, description="Weight of the box distribution loss.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _epochs_alone(cls, data: Any) -> Any:
+        """`epochs: N` is short for `budget: {epochs: N}`."""
+        if not isinstance(data, dict) or "epochs" not in data:
+            return data
+        if data.get("budget") is not None:
+            raise ValueError("state `epochs` or `budget`, not both: `epochs: N` is short for `budget: {epochs: N}`")
+        return {key: value for key, value in data.items() if key != "epochs"} | {"budget": {"epochs": data["epochs"]}}
 
     @field_validator("model")
     @classmethod

@@ -1,6 +1,7 @@
 """`variants:` — what is trained and compared: the defaults of `training:` plus differences.
 
-Not here: how a variant and a seed become a job's settings (jobs.py) and the training knobs themselves (train.py).
+Not here: how `sweep:` becomes members (sweeps.py), how a variant and a seed become a job's settings (jobs.py) and the
+training knobs themselves (train.py).
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ class Variant(Section):
     weights: Name | None = Field(None, description="With kind pretrained: the `weights:` entry that is evaluated.")
     training: dict[str, Any] = Field(default_factory=dict, description="Differences from the study's `training:` block.")
     seeds: list[int] | None = Field(None, description="Seeds of this variant when they differ from the study's.")
+    sweep: dict[str, list[Any]] = Field(
+        default_factory=dict,
+        exclude=True,
+        json_schema_extra={"shown": True},
+        description="Place in this variant -> values: a member for each, `name--lr0-5e-5`, stands for it on the boards.",
+    )
     size: Literal["tiny", "nano", "small", "medium", "large", "xlarge", "2xlarge"] | None = shown(
         None, "Size class for threads, memory and minutes (rules/resources.smk); null = by the model's own size."
     )

@@ -19,6 +19,7 @@ from lib import tables
 from lib.config.base import ConfigError, nearest
 from lib.config.download import Dataset
 from lib.data.ids import unique_ids
+from lib.data.language import language_tables
 from lib.data.probing import Media, look
 from lib.data.sources import Item, Source
 from lib.data.splits import check_leaks, draw_splits
@@ -39,13 +40,16 @@ class Summary:
     boxes_clipped: int
     boxes_dropped: int
     classes: list[str]
+    language: dict[str, int]
     warnings: list[str]
 
     def text(self) -> str:
         """One line for a person."""
+        words = "".join(f", {count} {kind}" for kind, count in self.language.items() if count)
         return (
             f"{self.videos} videos ({self.skipped} skipped), {self.frames} labelled frames, {self.boxes} boxes "
-            f"({self.boxes_clipped} clipped, {self.boxes_dropped} dropped) of {len(self.classes)} classes; see quality.csv"
+            f"({self.boxes_clipped} clipped, {self.boxes_dropped} dropped) of {len(self.classes)} classes{words}; "
+            "see quality.csv"
         )
 
 
@@ -76,16 +80,24 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
     check_leaks(manifest)
     causes |= {item.original: "in no split" for item in source.items if splits[item.original] is None}
 
-    boxes, changes = boxes_table(source.boxes, videos, names)
+    boxes, changes = boxes_table(source.boxes, videos, names, clip=dataset.clip)
     frames = frames_table(source.frames, videos, everything=dataset.labelled == "all")
     given = None if source.detections is None else detections_table(source.detections, videos, names)
-    write_truth(out / "truth", frames, boxes, given)
+    used = {video.item.original: video for video in videos}
+    language, notes = language_tables(
+        source,
+        {name: video.video for name, video in used.items()},
+        {name: _duration(video) for name, video in used.items()},
+        boxes,
+    )
+    write_truth(out / "truth", frames, boxes, given, language)
     order = list(dict.fromkeys(names.values()))
     counts = class_counts(boxes, videos, order)
     grouped = {name: [old for old, new in names.items() if new == name] for name in order}
     write_json(out / "classes.json", {"classes": order, "source_classes": grouped, "counts": counts})
-    changes = _with_notes(changes, source)
-    quality = _quality(source, videos, ids, splits, causes, boxes, changes)
+    changes = _with_notes(changes, [*source.dropped, *notes])
+    held = {"boxes": boxes, **language}
+    quality = _quality(source, videos, ids, splits, causes, held, changes)
     write_text(out / "quality.csv", quality.map(csv_cell).to_csv(index=False))
     tables.write_table(out / "manifest.parquet", manifest, tables.MANIFEST)
     return Summary(
@@ -96,6 +108,7 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
         boxes_clipped=sum(changes["clipped"].values()),
         boxes_dropped=sum(changes["dropped"].values()),
         classes=order,
+        language={kind: len(table) for kind, table in language.items()},
         warnings=_warnings(source, counts, order) + _cut_short(videos),
     )
 
@@ -185,10 +198,10 @@ def _cut_short(videos: list[Video]) -> list[str]:
     return [f"{name!r} is cut: fewer frames than its header states are used" for name in cut]
 
 
-def _with_notes(changes: dict[str, Counter[str]], source: Source) -> dict[str, Any]:
-    """Adds the boxes that the reader dropped, and what else it noted per original name."""
+def _with_notes(changes: dict[str, Counter[str]], noted: list[dict[str, Any]]) -> dict[str, Any]:
+    """Adds the boxes that the reader dropped, and what else was noted per original name."""
     notes: dict[str, Counter[str]] = {}
-    for entry in source.dropped:
+    for entry in noted:
         if entry["what"] == "box":
             changes["dropped"][entry["original"]] += 1
         amount = entry["value"] if isinstance(entry["value"], int) else 1
@@ -203,12 +216,12 @@ def _quality(
     ids: dict[str, str],
     splits: dict[str, str | None],
     causes: dict[str, str],
-    boxes: pd.DataFrame,
+    tables_held: dict[str, pd.DataFrame],
     changes: dict[str, Any],
 ) -> pd.DataFrame:
     """quality.csv: one row per file of the source, used or not."""
     used = {video.item.original: video for video in videos}
-    held = boxes["video"].value_counts().to_dict()
+    held = {kind: table["video"].value_counts().to_dict() for kind, table in tables_held.items()}
     rows = []
     for item in source.items:
         name = item.original
@@ -216,11 +229,11 @@ def _quality(
         row |= {"cause": causes[name]}
         if name in used:
             row |= _looks(used[name], changes["notes"].get(name, ""))
-        row |= {"boxes": held.get(ids[name], 0)}
+        row |= {kind: counts.get(ids[name], 0) for kind, counts in held.items()}
         row |= {"boxes_clipped": changes["clipped"][name], "boxes_dropped": changes["dropped"][name]}
         rows.append(row)
     order = ["video", "original", "split", "status", "cause", "frames", "fps", "width", "height", "duration_s"]
-    order += ["rotated", "variable_rate", "audio", "boxes", "boxes_clipped", "boxes_dropped"]
+    order += ["rotated", "variable_rate", "audio", "boxes", "boxes_clipped", "boxes_dropped", *tables.LANGUAGE]
     whole = dict.fromkeys(("frames", "width", "height"), "Int64")  # empty for skipped files, never 480.0
     return pd.DataFrame(rows, columns=order).astype(whole).sort_values("video", ignore_index=True)
 

@@ -63,15 +63,18 @@ def _placed(rows: pd.DataFrame, by_name: dict[str, Video]) -> pd.DataFrame:
 
 
 def boxes_table(
-    stated: pd.DataFrame, videos: list[Video], names: dict[str, str]
+    stated: pd.DataFrame, videos: list[Video], names: dict[str, str], *, clip: bool = True
 ) -> tuple[pd.DataFrame, dict[str, Counter[str]]]:
-    """The BOXES table of used videos and chosen classes, clipped to the picture, and clipped / dropped by original name."""
+    """The BOXES table of used videos and chosen classes, and clipped / dropped by original name.
+
+    clip: boxes are cut at the picture's edges, where its size is known.
+    """
     by_name = {video.item.original: video for video in videos}
     rows = stated[stated["original"].isin(by_name) & stated["class"].isin(names)]
     rows = rows.assign(**{"class": rows["class"].map(names)})
     sizes = np.array([[by_name[name].width, by_name[name].height] for name in rows["original"]], dtype=np.float64)
-    sizes = np.tile(sizes.reshape(-1, 2), 2)
-    lowest, highest = np.where(sizes > 0, 0.0, -np.inf), np.where(sizes > 0, sizes, np.inf)  # no size known: no clipping
+    sizes = np.tile(sizes.reshape(-1, 2), 2) * clip
+    lowest, highest = np.where(sizes > 0, 0.0, -np.inf), np.where(sizes > 0, sizes, np.inf)  # no size: no clipping
     before = rows[_EDGES].to_numpy(dtype=np.float64)
     after = before.clip(lowest, highest)
     gone = (after[:, 2] - after[:, 0] <= 0) | (after[:, 3] - after[:, 1] <= 0)
@@ -89,8 +92,17 @@ def detections_table(stated: pd.DataFrame, videos: list[Video], names: dict[str,
     return _placed(rows, by_name)[list(tables.COLUMNS[tables.DETECTIONS])]
 
 
-def write_truth(folder: Path, frames: pd.DataFrame, boxes: pd.DataFrame, detections: pd.DataFrame | None) -> None:
-    """All truth tables, empty where the source has none; tracks hold the boxes with a track that are not ignored."""
+def write_truth(
+    folder: Path,
+    frames: pd.DataFrame,
+    boxes: pd.DataFrame,
+    detections: pd.DataFrame | None,
+    language: dict[str, pd.DataFrame],
+) -> None:
+    """All truth tables, empty where the source has none; tracks hold the boxes with a track that are not ignored.
+
+    language: kind of tables.LANGUAGE -> its table.
+    """
     tracks = boxes[(boxes["track"] >= 0) & ~boxes["ignore"]].assign(score=1.0)[list(tables.COLUMNS[tables.TRACKS])]
     twice = tracks.duplicated(["video", "frame", "track"])
     if twice.any():
@@ -100,9 +112,7 @@ def write_truth(folder: Path, frames: pd.DataFrame, boxes: pd.DataFrame, detecti
         )
     filled = {tables.FRAMES: frames, tables.BOXES: boxes, tables.TRACKS: tracks.reset_index(drop=True)}
     filled[tables.DETECTIONS] = tables.empty(tables.DETECTIONS) if detections is None else detections
-    for kind in (tables.QUERIES, tables.RELATIONS, tables.CAPTIONS, tables.ANSWERS):
-        filled[kind] = tables.empty(kind)
-    for kind, table in filled.items():
+    for kind, table in (filled | language).items():
         tables.write_table(folder / f"{kind}.parquet", table, kind)
 
 

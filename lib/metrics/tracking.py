@@ -28,7 +28,6 @@ Metric = Literal["HOTA", "DetA", "AssA", "MOTA", "IDF1"]
 BOX = ["x1", "y1", "x2", "y2"]
 SCORES = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "FP", "FN", "MT", "ML")
 COUNTS = ("CLR_TP", "CLR_FN", "CLR_FP", "IDSW", "MT", "PT", "ML", "IDTP", "IDFN", "IDFP")
-_IGNORED_INSIDE = 0.5  # share of a box inside an ignored region that makes it no false alarm, as in trackeval's KITTI rules
 _EPSILON = float(np.finfo("float").eps)
 Results = dict[str, dict[str, Any]]
 """Per metric family (HOTA, CLEAR, Identity) trackeval's result of one sequence or of a combination."""
@@ -46,13 +45,20 @@ class TrackingScores(TypedDict):
 
 
 def evaluate(
-    truth: pd.DataFrame, tracks: pd.DataFrame, frames: pd.DataFrame, classes: list[str], *, iou: float = 0.5
+    truth: pd.DataFrame,
+    tracks: pd.DataFrame,
+    frames: pd.DataFrame,
+    classes: list[str],
+    *,
+    iou: float = 0.5,
+    inside: float | None = 0.5,
 ) -> TrackingScores:
     """Compare tracks with true tracks (TRACKS columns; truth may have `ignore`) on the labelled frames (FRAMES columns).
 
     A track is compared with true tracks of its own class. `iou`: overlap from which a box counts as found in MOTA, IDF1 and
-    their counts (HOTA averages over its own thresholds). A box that fits an ignored true box, or lies mostly inside one, is
-    no false alarm. overall and per_class hold SCORES plus n_truth and n_predictions (boxes), n_true_tracks, n_tracks and
+    their counts (HOTA averages over its own thresholds). A box that fits an ignored true box is no false alarm; nor is one
+    that lies inside one by more than the share `inside` (trackeval's KITTI rule; None = only matches are forgiven, the
+    rule of MOT17). overall and per_class hold SCORES plus n_truth and n_predictions (boxes), n_true_tracks, n_tracks and
     `reason`; the scores are None where there is no true track. Without predictions HOTA, DetA, AssA, MOTA and IDF1 are 0
     and every true box is FN. Raises DataError for missing columns, a class named twice, or one id twice in a frame.
     """
@@ -69,7 +75,7 @@ def evaluate(
         track_parts = dict(iter(tracks[tracks["class"] == name].groupby("video")))
         for video, steps in labelled.items():
             part = true_parts.get(video, truth.iloc[:0]), track_parts.get(video, tracks.iloc[:0])
-            data = _sequence(*part, steps, iou, f"video {video}, class {name}")
+            data = _sequence(*part, steps, (iou, inside), f"video {video}, class {name}")
             found[name][video] = {key: metric.eval_sequence(data) for key, metric in metrics.items()}
             sizes[name][video] = {key: data[key] for key in _SIZES.values()}
     if not labelled:
@@ -110,8 +116,13 @@ def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table
 
 
-def _sequence(truth: pd.DataFrame, tracks: pd.DataFrame, steps: np.ndarray, iou: float, place: str) -> dict[str, Any]:
-    """One video and class in the form of trackeval's `get_preprocessed_seq_data`: ids from 0, one list entry per frame."""
+def _sequence(
+    truth: pd.DataFrame, tracks: pd.DataFrame, steps: np.ndarray, limits: tuple[float, float | None], place: str
+) -> dict[str, Any]:
+    """One video and class in the form of trackeval's `get_preprocessed_seq_data`: ids from 0, one list entry per frame.
+
+    limits: `iou` and `inside` of `evaluate`.
+    """
     true_rows, track_rows = truth.groupby("frame").indices, tracks.groupby("frame").indices
     true_boxes, track_boxes = truth[BOX].to_numpy(np.float64), tracks[BOX].to_numpy(np.float64)
     true_ids, track_ids = truth["track"].to_numpy(np.int64), tracks["track"].to_numpy(np.int64)
@@ -123,7 +134,7 @@ def _sequence(truth: pd.DataFrame, tracks: pd.DataFrame, steps: np.ndarray, iou:
     for step in steps:
         here, there = true_rows.get(step, none), track_rows.get(step, none)
         if ignore[here].any():
-            there = there[_counted(true_boxes[here], ignore[here], track_boxes[there], iou)]
+            there = there[_counted(true_boxes[here], ignore[here], track_boxes[there], *limits)]
             here = here[~ignore[here]]
         true_of.append(true_ids[here])
         track_of.append(track_ids[there])
@@ -148,8 +159,9 @@ def _overlap(first: np.ndarray, second: np.ndarray, *, of_first: bool = False) -
     return _BaseDataset._calculate_box_ious(first, second, box_format="x0y0x1y1", do_ioa=of_first)
 
 
-def _counted(true_boxes: np.ndarray, ignore: np.ndarray, boxes: np.ndarray, iou: float) -> np.ndarray:
-    """Which predicted boxes of a frame count (M bool): not matched to an ignored true box and not mostly inside one.
+def _counted(true_boxes: np.ndarray, ignore: np.ndarray, boxes: np.ndarray, iou: float, inside: float | None) -> np.ndarray:
+    """Which predicted boxes of a frame count (M bool): not matched to an ignored true box and not inside one (see
+    evaluate).
 
     Matched first, to all true boxes: a prediction that finds a counted object stays even inside an ignored region.
     """
@@ -159,7 +171,8 @@ def _counted(true_boxes: np.ndarray, ignore: np.ndarray, boxes: np.ndarray, iou:
     good = fit[rows, columns] > _EPSILON
     rows, columns = rows[good], columns[good]
     keeps = np.ones(len(boxes), dtype=bool)
-    keeps[(_overlap(boxes, true_boxes[ignore], of_first=True) > _IGNORED_INSIDE + _EPSILON).any(axis=1)] = False
+    if inside is not None:
+        keeps[(_overlap(boxes, true_boxes[ignore], of_first=True) > inside + _EPSILON).any(axis=1)] = False
     keeps[columns] = ~ignore[rows]
     return keeps
 

@@ -106,12 +106,23 @@ def _suppressed(boxes: np.ndarray, iou: float) -> np.ndarray:
     return np.sort(np.asarray(kept, dtype=np.int64))
 
 
-def truth_detections(boxes: pd.DataFrame, videos: pd.DataFrame, *, stride: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def truth_detections(
+    boxes: pd.DataFrame, frames: pd.DataFrame, videos: pd.DataFrame, *, stride: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """True boxes (BOXES table) of the videos as detections with score 1.0, regions marked `ignore` left out.
 
-    Returns DETECTIONS and the figures per video, as `detect_chunk` (no second was spent).
+    Returns DETECTIONS and the figures per video, as `detect_chunk` (no second was spent); only labelled frames (FRAMES
+    table) count as looked at: of the others the truth says nothing, not that they are empty.
     """
-    return given_detections(boxes[~boxes["ignore"].astype(bool)].assign(score=1.0), videos, stride=stride)
+    kept, stats = given_detections(boxes[~boxes["ignore"].astype(bool)].assign(score=1.0), videos, stride=stride)
+    labelled = labelled_frames(frames, stride=stride)
+    return kept, stats.assign(frames=[len(labelled.get(video, ())) for video in stats["video"]])
+
+
+def labelled_frames(frames: pd.DataFrame, *, stride: int) -> dict[str, list[int]]:
+    """Video -> its labelled frames (FRAMES table) among every `stride`-th, in order."""
+    chosen = frames[frames["frame"] % stride == 0].sort_values(["video", "frame"])
+    return {str(video): part.to_list() for video, part in chosen.groupby("video")["frame"]}
 
 
 def given_detections(detections: pd.DataFrame, videos: pd.DataFrame, *, stride: int) -> tuple[pd.DataFrame, pd.DataFrame]:

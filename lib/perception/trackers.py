@@ -1,25 +1,46 @@
 """Boxes of one video become tracks, by boxmot's trackers. Not here: the trackers and their settings (lib/config/track.py).
 
-None of the three reads pixels, so nothing is decoded. Each video gets a tracker object of its own and ids from 1 in the
-order of appearance, so ids depend on no other video of the process.
+Pixels are decoded only for trackers that follow the camera's motion (`cmc`). Each video gets a tracker object of its own
+and ids from 1 in the order of appearance, so ids depend on no other video of the process.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.config.base import identity
-from lib.config.track import Tracker
-from lib.perception.streaming import clipped, frame_times
+from lib.config.track import Tracker, needs_pixels
+from lib.data.video import read_frames
+from lib.files import DataError
+from lib.perception.streaming import clipped, frame_times, rate
 from lib.tables import COLUMNS, TRACK_STATS, TRACKS, empty
 
-CLASSES = {"bytetrack": "ByteTrack", "ocsort": "OcSort", "sfsort": "SFSORT"}
+CLASSES = {
+    "bytetrack": "ByteTrack",
+    "ocsort": "OcSort",
+    "sfsort": "SFSORT",
+    "botsort": "BotSort",
+    "boosttrack": "BoostTrack",
+    "deepocsort": "DeepOcSort",
+    "hybridsort": "HybridSort",
+    "occluboost": "OccluBoost",
+}
+"""Kind -> boxmot's class."""
+
+RENAMED = {
+    "classes_separately": "per_class",
+    "tcm_byte_step": "TCM_byte_step",
+    "tcm_byte_step_weight": "TCM_byte_step_weight",
+}
+"""Setting -> boxmot's parameter, where they differ; `cmc` becomes several (see _camera)."""
 
 
 def build_tracker(settings: Tracker, frame_size: tuple[int, int]) -> Any:
@@ -27,69 +48,127 @@ def build_tracker(settings: Tracker, frame_size: tuple[int, int]) -> Any:
     import boxmot
 
     values = identity(settings)
-    make = getattr(boxmot, CLASSES[values.pop("kind")])
+    kind = values.pop("kind")
+    make = getattr(boxmot, CLASSES[kind])
     logging.getLogger("boxmot").setLevel(logging.WARNING)  # it announces every object; importing the class sets the level
-    values["per_class"] = values.pop("classes_separately")
-    if settings.kind == "sfsort":
+    if "cmc" in values:
+        values |= _camera(kind, values.pop("cmc")) | {"use_embeddings": False}
+    if kind == "sfsort":
         values["frame_width"], values["frame_height"] = frame_size
-    return make(**values)
+    return make(**{RENAMED.get(name, name): value for name, value in values.items()})
+
+
+def _camera(kind: str, method: str) -> dict[str, Any]:
+    """boxmot's parameters for the camera's motion: each class has its own way to switch it off."""
+    if kind == "deepocsort":
+        return {"cmc_off": method == "off"}
+    if kind == "hybridsort":
+        return {"cmc_method": None if method == "off" else method}
+    return {"use_cmc": False} if method == "off" else {"use_cmc": True, "cmc_method": method}
 
 
 def track_chunk(
-    videos: pd.DataFrame, detections: pd.DataFrame, settings: Tracker, *, stride: int
+    videos: pd.DataFrame,
+    detections: pd.DataFrame,
+    settings: Tracker,
+    *,
+    stride: int,
+    looked_at: Mapping[str, Sequence[int]] | None = None,
+    clip: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Track every video of a chunk (MANIFEST rows), each with a tracker of its own, over every `stride`-th frame.
+    """Track every video of a chunk (MANIFEST rows), each with a tracker of its own.
 
-    Returns TRACKS, in the order of the videos, and per video: frames, seconds of tracking. Ids start at 1 in every video.
+    looked_at: the frames of each video that the detector has looked at; None = every `stride`-th. clip: boxes are cut at
+    the frame's edges. Returns TRACKS, in the
+    order of the videos, and per video: frames, seconds of tracking (decoding included where a tracker needs pixels). Ids
+    start at 1 in every video. Raises DataError where it needs pixels and a video has none.
     """
+    if needs_pixels(settings):
+        refuse_without_pictures(videos, settings)
     build_tracker(settings, (32, 32))  # loads boxmot before the first video's clock runs
     by_video = dict(tuple(detections.groupby("video")))
     tables, stats = [], []
     for video in videos.itertuples(index=False):
         rows = by_video.get(video.video, detections.iloc[:0])
-        frames = range(0, int(video.frames), stride)
+        frames = range(0, int(video.frames), stride) if looked_at is None else looked_at.get(video.video, ())
+        pictures = _pictures(video, frames) if needs_pixels(settings) and len(rows) else None
         started = time.perf_counter()
         size = (int(video.width), int(video.height))
-        tables.append(track_video(rows, settings, frame_size=size, frames=frames, fps=video.fps))
+        more = {"frame_size": size, "frames": frames, "fps": video.fps, "pictures": pictures, "clip": clip}
+        tables.append(track_video(rows, settings, **more))
         stats.append([video.video, len(frames), time.perf_counter() - started])
     held = [table for table in tables if len(table)]
     summary = pd.DataFrame(stats, columns=list(COLUMNS[TRACK_STATS]))
     return (pd.concat(held, ignore_index=True) if held else empty(TRACKS)), summary
 
 
+def refuse_without_pictures(videos: pd.DataFrame, settings: Tracker) -> None:
+    """DataError that names the first video without pictures, and the tracker that would look at them."""
+    blind = videos[videos["kind"] == "none"]
+    if len(blind):
+        raise DataError(
+            f"video {blind.iloc[0]['original']!r}: its source has no pictures, and a tracker of kind {settings.kind} with "
+            f"cmc: {getattr(settings, 'cmc', 'off')} follows the camera by them. "
+            "Hint: set cmc: off, or point the source at the media."
+        )
+
+
+def _pictures(video: Any, frames: Sequence[int]) -> Iterator[np.ndarray]:
+    """The wanted frames of a video (MANIFEST row), (H, W, 3) uint8 BGR as boxmot wants them."""
+    stream = int(video.stream) if video.kind == "video" else None
+    for _, _, image in read_frames(video.path, kind=video.kind, indices=frames, stream=stream, fps=rate(video.fps)):
+        yield np.ascontiguousarray(image[..., ::-1])
+
+
 def track_video(
-    detections: pd.DataFrame, settings: Tracker, *, frame_size: tuple[int, int], frames: Sequence[int], fps: float
+    detections: pd.DataFrame,
+    settings: Tracker,
+    *,
+    frame_size: tuple[int, int],
+    frames: Sequence[int],
+    fps: float,
+    pictures: Iterable[np.ndarray] | None = None,
+    clip: bool = True,
 ) -> pd.DataFrame:
     """Track one video.
 
-    detections: its DETECTIONS rows. frame_size: (width, height) in px. frames: every frame index that the detector has
-    looked at, in order, also those without a box (a tracker ages by them). fps: frames per second, for the times of such
-    frames; NaN for images. Returns TRACKS rows: boxes as the tracker sees them (smoothed), cut at the
-    frame's edges; class and score of the detection that the track was given in that frame; ids from 1.
+    detections: its DETECTIONS rows. frame_size: (width, height) in px; (0, 0) where nobody knows it: nothing is cut
+    then, and a tracker that asks for a size is told how far the boxes reach. frames: every frame index that the detector
+    has looked at, in order, also those without a box (a tracker ages by them). fps: frames per second, for the times of
+    such frames; NaN for images. pictures: those frames' pixels, (H, W, 3) uint8 BGR, for trackers that need them
+    (track.needs_pixels). Returns TRACKS rows: boxes as the tracker sees them (smoothed), cut at the frame's edges; class
+    and score of the detection that the track was given in that frame; ids from 1.
 
     Raises ValueError when a detection lies in none of `frames`, or detections of several videos are given.
     """
     if detections["video"].nunique() > 1:
         raise ValueError("track_video takes the detections of one video")
+    if needs_pixels(settings) and pictures is None and len(detections):
+        raise ValueError(f"{settings.kind} with cmc: {getattr(settings, 'cmc', 'off')} needs the frames' pictures")
     detections = detections.sort_values("frame", kind="stable").reset_index(drop=True)
     strangers = sorted(set(detections["frame"]) - set(frames))
     if strangers:
         raise ValueError(f"detections in frames that were not looked at: {strangers[:5]}; `frames` or the stride is wrong")
     if detections.empty:
         return empty(TRACKS)
-    tracker = build_tracker(settings, frame_size)
-    # dimensions only: a tracker that measures centre distances asks for a frame, and reads its size
-    blank = np.zeros((frame_size[1], frame_size[0], 3), np.uint8) if tracker.requirements.frame else None
+    known = min(frame_size) > 0
+    width, height = frame_size if known else (math.ceil(max(detections[edge].max(), 1)) for edge in ("x2", "y2"))
+    tracker = build_tracker(settings, (width, height))
+    if pictures is None:
+        # dimensions only: a tracker that measures centre distances asks for a frame, and reads its size
+        pictures = repeat(np.zeros((height, width, 3), np.uint8) if tracker.requirements.frame else None, len(frames))
     times = frame_times(detections, frames, fps=fps) if getattr(settings, "variable_dt", False) else [None] * len(frames)
     given = _array(detections)
     starts = np.searchsorted(detections["frame"], frames, side="left")
     ends = np.searchsorted(detections["frame"], frames, side="right")
     found = []
-    for start, end, time_s in zip(starts, ends, times, strict=True):
-        out = tracker.update(given[start:end], blank, timestamp_s=time_s)
+    for start, end, time_s, picture in zip(starts, ends, times, pictures, strict=True):
+        out = tracker.update(given[start:end], picture, timestamp_s=time_s)
         out[:, 7] += start  # place of the detection in its frame -> in the table
         found.append(out)
-    return _tracks(detections, clipped(np.concatenate(found), width=frame_size[0], height=frame_size[1]))
+    rows = np.concatenate(found)
+    has_area = (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
+    return _tracks(detections, clipped(rows, width=width, height=height) if known and clip else rows[has_area])
 
 
 def _array(detections: pd.DataFrame) -> np.ndarray:

@@ -291,9 +291,9 @@ def test_the_setting_hands_down_the_sums_of_trusted_files_only() -> None:
     from lib.config.study import Study
 
     weights = {"a": {"path": "a.pt", "sha256": "a" * 64, "allow_unsafe": True}, "b": {"path": "b.pt", "sha256": "b" * 64}}
-    assert Study.model_validate({"study": "s", "weights": weights}).site()["unsafe_sha256"] == "a" * 64
+    assert Study.model_validate({"study": "s", "weights": weights}).site()[UNSAFE_SHA256] == "a" * 64
     del weights["a"]
-    assert Study.model_validate({"study": "s", "weights": weights}).site()["unsafe_sha256"] is None
+    assert Study.model_validate({"study": "s", "weights": weights}).site()[UNSAFE_SHA256] is None
     with pytest.raises(ValueError, match="allow_unsafe needs the file's sha256"):
         Study.model_validate({"study": "s", "weights": {"a": {"path": "a.pt", "allow_unsafe": True}}})
 

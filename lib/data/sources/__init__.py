@@ -18,6 +18,7 @@ import pandas as pd
 
 from lib.config.base import ConfigError, nearest
 from lib.files import DataError
+from lib.tables import ANSWERS, CAPTIONS, COLUMNS, LANGUAGE, QUERIES, RELATIONS
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".gif"}
@@ -37,6 +38,11 @@ _BOX_TYPES = _FRAME_TYPES | {
 }
 _DETECTION_TYPES = {key: _BOX_TYPES[key] for key in ("original", "frame", "class")} | {"score": "float64"}
 _DETECTION_TYPES |= {key: "float64" for key in ("x1", "y1", "x2", "y2")}
+_PANDAS = {"string": "object"}  # names of types that differ from those of the table contracts
+_LANGUAGE_TYPES = {
+    kind: {"original" if column == "video" else column: _PANDAS.get(name, name) for column, name in COLUMNS[kind].items()}
+    for kind in LANGUAGE
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class Source:
 
     frames: original, frame (frames an annotator looked at). boxes: original, frame, class, x1, y1, x2, y2, track, ignore,
     mask. detections (given ones): original, frame, class, score, x1, y1, x2, y2. dropped: dicts with original, what, value,
-    cause; what = "box" for each box that was left out.
+    cause; what = "box" for each box that was left out. queries, relations, captions, answers: the columns of lib/tables.py
+    with `original` for `video`; made by `language_table`.
     """
 
     items: list[Item]
@@ -71,6 +78,10 @@ class Source:
     boxes: pd.DataFrame
     detections: pd.DataFrame | None = None
     dropped: list[dict[str, Any]] = field(default_factory=list)
+    queries: pd.DataFrame = field(default_factory=lambda: language_table(QUERIES, []))
+    relations: pd.DataFrame = field(default_factory=lambda: language_table(RELATIONS, []))
+    captions: pd.DataFrame = field(default_factory=lambda: language_table(CAPTIONS, []))
+    answers: pd.DataFrame = field(default_factory=lambda: language_table(ANSWERS, []))
 
 
 def read_source(root: Path, options: Any) -> Source:
@@ -98,6 +109,14 @@ def boxes_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
 def detections_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     """Rows (original, frame, class, score, x1, y1, x2, y2) as the `detections` table of a Source."""
     return pd.DataFrame(rows, columns=list(_DETECTION_TYPES)).astype(_DETECTION_TYPES)
+
+
+def language_table(kind: str, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows of one of tables.LANGUAGE as a table of a Source; strings that a row does not state are ""."""
+    types = _LANGUAGE_TYPES[kind]
+    table = pd.DataFrame(rows, columns=list(types))
+    texts = [column for column, name in types.items() if name == "object"]
+    return table.fillna(dict.fromkeys(texts, "")).astype(types)
 
 
 def add_item(items: dict[str, Item], item: Item, where: Path | str) -> None:

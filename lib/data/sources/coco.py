@@ -1,4 +1,5 @@
-"""COCO JSON (images) and CocoVID (videos, frames, tracks) as a Source. Not here: captions and keypoints files.
+"""COCO JSON (images) and CocoVID (videos, frames, tracks) as a Source. Not here: COCO's captions and keypoints files; what
+lies beside the annotations in words (language.py).
 
 Boxes: xywh px, x1 = x, x2 = x + w. Polygons and uncompressed RLE become compressed RLE (pycocotools). `iscrowd` and
 `ignore` become ignore. Ids are only names (0 is fine). CocoVID's frame index is `frame_index` or `frame_id`, from 0; in a
@@ -13,8 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lib.config.download import CocoSource
-from lib.data.sources import Item, Source, add_item, boxes_table, frames_table, images_in, media_kind
+from lib.data.sources import Item, Source, add_item, boxes_table, frames_table, images_in, language_table, media_kind
+from lib.data.sources.language import Rows, read_language
 from lib.files import DataError, read_json
+from lib.tables import LANGUAGE
 
 
 @dataclass
@@ -49,7 +52,15 @@ def read(root: Path, options: CocoSource) -> Source:
         frames=frames_table(reading.frames),
         boxes=boxes_table(reading.boxes),
         dropped=reading.dropped,
+        **{kind: language_table(kind, rows) for kind, rows in _language(root, options, reading).items()},
     )
+
+
+def _language(root: Path, options: CocoSource, reading: _Reading) -> Rows:
+    """Queries, relations, captions and answers of all splits."""
+    names = {split: {item.original for item in reading.items.values() if item.split == split} for split in options.language}
+    found = [read_language(root / name, names[split]) for split, name in options.language.items()]
+    return {kind: [row for rows in found for row in rows[kind]] for kind in LANGUAGE}
 
 
 def _read_split(root: Path, options: CocoSource, split: str, path: Path, reading: _Reading) -> None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lib.data.world.looks import Colour
+
 _SCALE = 2  # drawn px per picture px
 _SHIFT = 4  # fractional bits of the coordinates that cv2 takes
 
 Point = tuple[float, float]
 """(metres forward, metres up) from the anchor."""
-Colour = tuple[int, int, int]
-"""Red, green, blue, 0..255."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,13 @@ class Brush:
         width = int(np.ceil(x + reach[1] * unit)) + 2 - self._left
         height = int(np.ceil(y - down * unit)) + 2 - self._top
         self._canvas = np.zeros((height * _SCALE, width * _SCALE, 4), np.uint8)
-        self._x, self._y, self._unit, self._facing = x - self._left, y - self._top, unit, facing
+        self._unit, self._metre = unit, np.array([facing * unit, -unit])
+        self._anchor = np.array([x - self._left, y - self._top])
 
     def _pixels(self, points: Sequence[Point]) -> np.ndarray:
         """Metres to the fixed-point px of the canvas, int32 (N, 2)."""
-        forward_up = np.asarray(points, np.float64)
-        x = self._x + self._facing * self._unit * forward_up[:, 0]
-        y = self._y - self._unit * forward_up[:, 1]
-        scaled = np.stack([x, y], 1) * _SCALE - 0.5  # cv2 puts coordinates at pixel centres
+        placed = np.asarray(points, np.float64) * self._metre + self._anchor
+        scaled = placed * _SCALE - 0.5  # cv2 puts coordinates at pixel centres
         return np.round(scaled * (1 << _SHIFT)).astype(np.int32)
 
     def poly(self, points: Sequence[Point], colour: Colour) -> None:

@@ -2,24 +2,21 @@
 itself.
 
 Each figure returns layers from far to near; the flag beside a layer says whether its pixels are the object's own (its
-mask), or only belong to it, such as a shadow, the hook's cable or a plank that somebody carries.
+mask), or only belong to it, such as a shadow or the hook's cable. A load's sling is its own.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lib.data.world.brush import Brush, Colour, Layer, Point, dark, shadow
+from lib.data.world.brush import Brush, Layer, Point, dark, shadow
+from lib.data.world.burdens import BURDENS_M
+from lib.data.world.looks import BODIES, HELMETS, LOADS, SKINS, TROUSERS, VESTS, Colour, pick
 from lib.data.world.motion import HOOK_M, LOADS_M, SLING_M
 from lib.data.world.plan import State
 
 Parts = list[tuple[Layer, bool]]
 
-VESTS: tuple[Colour, ...] = ((255, 122, 24), (206, 232, 40), (240, 68, 40), (70, 200, 110))
-HELMETS: tuple[Colour, ...] = ((250, 250, 245), (250, 205, 40), (40, 96, 200), (214, 42, 38))
-TROUSERS: tuple[Colour, ...] = ((38, 46, 74), (62, 60, 58), (84, 72, 52), (28, 34, 40))
-SKINS: tuple[Colour, ...] = ((236, 190, 160), (198, 146, 110), (140, 96, 68), (96, 66, 48))
-BODIES: tuple[Colour, ...] = ((232, 168, 28), (206, 74, 32), (52, 104, 168), (226, 226, 220), (86, 128, 72))
 DARK: Colour = (34, 34, 38)
 STRIPE: Colour = (236, 238, 226)
 HOOK_YELLOW: Colour = (250, 200, 20)
@@ -32,18 +29,14 @@ def draw(state: State) -> Parts:
     return _FIGURES[state.kind](state)
 
 
-def _pick(look: int, which: int, options: tuple[Colour, ...]) -> Colour:
-    return options[(look >> (4 * which)) % len(options)]
-
-
 def _joint(start: Point, angle: float, length: float) -> Point:
     """The end of a limb that hangs from `start`, swung forward by `angle` in radians."""
     return start[0] + length * float(np.sin(angle)), start[1] - length * float(np.cos(angle))
 
 
 def _person(state: State) -> Parts:
-    vest, helmet = _pick(state.look, 0, VESTS), _pick(state.look, 1, HELMETS)
-    trousers, skin = _pick(state.look, 2, TROUSERS), _pick(state.look, 3, SKINS)
+    vest, helmet = pick(state.look, 0, VESTS), pick(state.look, 1, HELMETS)
+    trousers, skin = pick(state.look, 2, TROUSERS), pick(state.look, 3, SKINS)
     brush = Brush(
         state.x, state.y, state.unit * (0.94 + 0.12 * ((state.look >> 20) % 16) / 15), state.facing, (-1, 1, -0.1, 2.4)
     )
@@ -63,7 +56,7 @@ def _person(state: State) -> Parts:
     _arm(brush, near, dark(vest, 0.9), skin)
     parts: Parts = [(shadow(state.x + 0.15 * state.unit, state.y, 0.5 * state.unit, 0.11 * state.unit, 0.42), False)]
     parts.append((brush.layer(), True))
-    return parts + _carried(state)
+    return parts
 
 
 def _leg(brush: Brush, swing: float, trousers: Colour, boots: Colour) -> None:
@@ -85,10 +78,11 @@ def _arm(brush: Brush, angles: tuple[float, float], sleeve: Colour, hand: Colour
 def _arms(state: State, swing: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """(upper, lower) angle of the near and of the far arm, for what the person does."""
     wave = float(np.sin(2 * np.pi * state.pose["beat"]))
+    reach = state.pose.get("reach", 1.0)  # 1 as it is carried; below, the arms hang down to where the burden is
     if state.attributes["carrying"] == "box":
-        return (0.35, 1.5), (0.45, 1.5)
+        return (0.35 * reach, 0.3 + 1.2 * reach), (0.1 + 0.35 * reach, 0.3 + 1.2 * reach)
     if state.attributes["carrying"] == "plank":
-        return (0.9, 2.6), (-swing, -swing + 0.3)
+        return (0.2 + 0.7 * reach, 0.2 + 2.4 * reach), (-swing, -swing + 0.3)
     poses = {
         "signalling": ((2.5 + 0.3 * wave, 2.9 + 0.35 * wave), (0.2, 0.4)),
         "working": ((0.9 + 0.5 * wave, 1.5 + 0.5 * wave), (0.6, 1.2)),
@@ -96,18 +90,6 @@ def _arms(state: State, swing: float) -> tuple[tuple[float, float], tuple[float,
         "standing": ((0.1, 0.35), (-0.1, 0.1)),
     }
     return poses.get(str(state.attributes["activity"]), ((swing, swing + 0.35), (-swing, -swing + 0.35)))
-
-
-def _carried(state: State) -> Parts:
-    if not state.attributes["carrying"]:
-        return []
-    brush = Brush(state.x, state.y, state.unit, state.facing, (-1.5, 1.5, 0.6, 1.8))
-    if state.attributes["carrying"] == "plank":
-        brush.poly([(-1.25, 1.42), (1.25, 1.5), (1.25, 1.6), (-1.25, 1.52)], (190, 146, 92))
-    else:
-        brush.box(0.2, 0.98, 0.66, 1.34, (168, 120, 76))
-        brush.box(0.2, 1.13, 0.66, 1.18, (222, 204, 160))
-    return [(brush.layer(), False)]
 
 
 def _hook(state: State) -> Parts:
@@ -141,19 +123,29 @@ def _hook(state: State) -> Parts:
 
 def _load(state: State) -> Parts:
     load = str(state.attributes["load"])
+    if load in BURDENS_M:
+        return _burden(state, load)
     height = LOADS_M[load]
     brush = Brush(state.x, state.y, state.unit, state.facing, (-1.7, 1.7, -0.05, height + SLING_M + 0.25))
     if state.pose["slung"]:
         spread = {"crate": 0.55, "beams": 1.1, "pipes": 0.9, "bucket": 0.4}[load]
         brush.limb([(-spread, height - 0.02), (0.0, height + SLING_M + 0.1), (spread, height - 0.02)], 0.05, (58, 50, 44))
-    _LOADS[load](brush, state.look)
+    _LOADS[load](brush, pick(state.look, 0, LOADS[load]))
     ground = state.depth
     wide, strength = (1.2, 0.4) if state.y > ground - 1 else (1.0, 0.25)
-    return [(shadow(state.x, ground, wide * state.unit, 0.16 * state.unit, strength), False), (brush.layer(), False)]
+    return [(shadow(state.x, ground, wide * state.unit, 0.16 * state.unit, strength), False), (brush.layer(), True)]
 
 
-def _crate(brush: Brush, look: int) -> None:
-    wood = _pick(look, 0, ((176, 128, 78), (150, 104, 62), (120, 128, 132)))
+def _burden(state: State, load: str) -> Parts:
+    """What a person carries; on the ground it has a shadow of its own."""
+    brush = Brush(state.x, state.y, state.unit, state.facing, (-1.4, 1.4, -0.1, BURDENS_M[load] + 0.1))
+    _LOADS[load](brush, pick(state.look, 0, LOADS[load]))
+    wide = (1.3 if load == "plank" else 0.35) * state.unit
+    under = [] if state.attributes["held_by"] else [(shadow(state.x, state.y, wide, 0.1 * state.unit, 0.4), False)]
+    return [*under, (brush.layer(), True)]
+
+
+def _crate(brush: Brush, wood: Colour) -> None:
     brush.box(-0.65, 0.0, 0.65, 1.1, wood)
     brush.limb([(-0.6, 0.06), (0.6, 1.04)], 0.1, dark(wood))
     for x in (-0.6, 0.6):
@@ -162,29 +154,36 @@ def _crate(brush: Brush, look: int) -> None:
         brush.limb([(-0.6, y), (0.6, y)], 0.12, dark(wood, 0.85))
 
 
-def _beams(brush: Brush, look: int) -> None:
-    steel = _pick(look, 0, ((150, 66, 46), (96, 108, 122), (120, 92, 70)))
+def _beams(brush: Brush, steel: Colour) -> None:
     for level, factor in ((0.0, 0.75), (0.25, 1.0)):
         brush.box(-1.5, level, 1.5, level + 0.25, dark(steel, factor))
         brush.box(-1.5, level + 0.07, 1.5, level + 0.18, dark(steel, factor * 0.7))
 
 
-def _pipes(brush: Brush, look: int) -> None:
-    grey = _pick(look, 0, ((158, 160, 164), (210, 120, 60), (70, 130, 150)))
+def _pipes(brush: Brush, paint: Colour) -> None:
     for level, factor in ((0.0, 0.7), (0.23, 0.85), (0.46, 1.0)):
-        brush.box(-1.25, level + 0.02, 1.25, level + 0.22, dark(grey, factor))
+        brush.box(-1.25, level + 0.02, 1.25, level + 0.22, dark(paint, factor))
         brush.disc((1.25, level + 0.12), 0.11, DARK)
 
 
-def _bucket(brush: Brush, look: int) -> None:
-    paint = _pick(look, 0, ((188, 62, 44), (70, 92, 128), (128, 132, 120)))
+def _bucket(brush: Brush, paint: Colour) -> None:
     brush.poly(
         [(-0.6, 1.2), (0.6, 1.2), (0.55, 0.7), (0.2, 0.2), (0.2, 0.0), (-0.2, 0.0), (-0.2, 0.2), (-0.55, 0.7)], paint
     )
     brush.box(-0.6, 1.05, 0.6, 1.2, dark(paint))
 
 
-_LOADS = {"crate": _crate, "beams": _beams, "pipes": _pipes, "bucket": _bucket}
+def _plank(brush: Brush, wood: Colour) -> None:
+    brush.poly([(-1.25, 0.0), (1.25, 0.08), (1.25, 0.18), (-1.25, 0.1)], wood)
+    brush.limb([(-1.25, 0.015), (1.25, 0.095)], 0.03, dark(wood, 0.55))
+
+
+def _box(brush: Brush, card: Colour) -> None:
+    brush.box(-0.23, 0.0, 0.23, 0.36, card)
+    brush.box(-0.23, 0.15, 0.23, 0.2, (222, 204, 160))
+
+
+_LOADS = {"crate": _crate, "beams": _beams, "pipes": _pipes, "bucket": _bucket, "plank": _plank, "box": _box}
 
 
 def _wheel(brush: Brush, x: float, radius: float, rolled: float) -> None:
@@ -197,7 +196,7 @@ def _wheel(brush: Brush, x: float, radius: float, rolled: float) -> None:
 
 
 def _vehicle(state: State) -> Parts:
-    model, paint = str(state.attributes["model"]), _pick(state.look, 0, BODIES)
+    model, paint = str(state.attributes["model"]), pick(state.look, 0, BODIES)
     high = 4.3 if model == "excavator" else 3.2
     ahead = 4.9 if model == "excavator" else 3.2
     brush = Brush(state.x, state.y, state.unit, state.facing, (-3.2, ahead, -0.1, high))
@@ -205,7 +204,7 @@ def _vehicle(state: State) -> Parts:
     if model == "excavator":
         _excavator(brush, paint, state.pose["beat"] * state.pose["work"], rolled)
     else:
-        _lorry(brush, paint, _pick(state.look, 1, BODIES), model, state, rolled)
+        _lorry(brush, paint, pick(state.look, 1, BODIES), model, state, rolled)
     under = shadow(state.x, state.y - 0.03 * state.unit, 2.9 * state.unit, 0.28 * state.unit, 0.5)
     return [(under, False), (brush.layer(), True)]
 

@@ -1,7 +1,9 @@
-"""The synthetic world as ordinary files: H.264 videos and CocoVID annotations. Not here: what happens and how it looks.
+"""The synthetic world as ordinary files: H.264 videos with AAC sound, CocoVID annotations, and truths in words. Not here:
+what happens and how it looks.
 
     {folder}/videos/site-{split}-000.mp4
-    {folder}/annotations/{split}.json         CocoVID: videos, images (one per frame), annotations, categories
+    {folder}/annotations/{split}.json           CocoVID: videos, images (one per frame), annotations, categories
+    {folder}/annotations/{split}.language.json  queries, relations, captions, answers (lib/data/sources/language.py)
 
 `file_name` of a video is relative to videos/; that of an image, {video}/{frame}.jpg, only names the frame (no such file is
 written). The same settings give the same annotations byte for byte, and on one machine with the same codec the same videos.
@@ -9,6 +11,7 @@ written). The same settings give the same annotations byte for byte, and on one 
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,10 +25,13 @@ import numpy as np
 from pycocotools import mask as rle
 
 from lib.config.world import WorldSource
+from lib.data.world import sounds
 from lib.data.world.draw import Painter
+from lib.data.world.events import episode_of
 from lib.data.world.motion import simulate
 from lib.data.world.plan import CLASSES, Plan, plan_videos
-from lib.files import atomic, write_json
+from lib.data.world.truths import MAKERS
+from lib.files import atomic, write_json, write_text
 
 _FEW = 4  # videos up to which starting another process costs more than it saves
 
@@ -49,6 +55,16 @@ def generate(
             progress(done, len(plans))
     for split, videos in drawn.items():
         write_json(folder / "annotations" / f"{split}.json", _coco(videos, options))
+        lines = ",\n".join(json.dumps(video, ensure_ascii=False) for video in _language(videos, options))
+        write_text(folder / "annotations" / f"{split}.language.json", f'{{"videos": [\n{lines}\n]}}\n')
+
+
+def annotations_of(options: WorldSource) -> dict[str, dict[str, str]]:
+    """Settings `annotations` and `language` of a CocoSource that reads what `generate` writes."""
+    return {
+        "annotations": {split: f"annotations/{split}.json" for split in options.videos},
+        "language": {split: f"annotations/{split}.language.json" for split in options.videos},
+    }
 
 
 def _draw_all(plans: list[Plan], options: WorldSource, folder: Path, workers: int) -> Iterator[Annotations]:
@@ -66,14 +82,24 @@ def draw_video(plan: Plan, options: WorldSource, folder: Path) -> Annotations:
     cv2.setNumThreads(1)  # the workers share the cores
     painter, found = Painter(plan, options), Annotations()
 
+    frames = simulate(plan, options)
+
     def pictures() -> Iterator[np.ndarray]:
-        for index, states in enumerate(simulate(plan, options)):
+        for index, states in enumerate(frames):
             picture, seen = painter.frame(index, states)
             found.append([_annotation(one.state.kind, one.state.track, one.mask, one.box) for one in seen])
             yield picture
 
-    write_video(folder / "videos" / f"{plan.name}.mp4", pictures(), options)
+    def sound() -> np.ndarray:
+        return sounds.waveform(episode_of(plan, options, frames, _seen(found)))
+
+    write_video(folder / "videos" / f"{plan.name}.mp4", pictures(), sound, options)
     return found
+
+
+def _seen(found: Annotations) -> list[list[int]]:
+    """The tracks in the truth of each frame."""
+    return [[one["track_id"] for one in frame] for frame in found]
 
 
 def _annotation(kind: str, track: int, mask: np.ndarray, box: tuple[int, int, int, int]) -> dict[str, Any]:
@@ -88,9 +114,12 @@ def _annotation(kind: str, track: int, mask: np.ndarray, box: tuple[int, int, in
     }
 
 
-def write_video(path: Path, pictures: Iterable[np.ndarray], options: WorldSource) -> None:
-    """Encode pictures (uint8 RGB, (H, W, 3)) as H.264 in an mp4, one thread, so that the bytes depend on the pictures
-    only."""
+def write_video(path: Path, pictures: Iterable[np.ndarray], sound: Callable[[], np.ndarray], options: WorldSource) -> None:
+    """Encode pictures (uint8 RGB, (H, W, 3)) as H.264 and sound as AAC in an mp4, one thread, so that the bytes depend on
+    pictures and sound only.
+
+    sound: called after the last picture, because what is heard may depend on what is to be seen.
+    """
     rate = Fraction(options.fps).limit_denominator(1001)
     with atomic(path) as temporary, av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate)
@@ -99,11 +128,24 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], options: WorldSource
         stream.codec_context.thread_count = 1
         # cpu-independent: else the look-ahead rounds by how its memory happens to lie, and bytes differ between runs
         stream.options = {"crf": str(options.crf), "preset": "veryfast", "x264-params": "cpu-independent=1"}
+        track = sounds.add_track(container)
         for picture in pictures:
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
-        for packet in stream.encode():
+        for packet in (*stream.encode(), *sounds.encode(track, sound())):
             container.mux(packet)
+
+
+def _language(videos: list[tuple[Plan, Annotations]], options: WorldSource) -> list[dict[str, Any]]:
+    """The truths in words of one split, an object per video."""
+    episodes = [episode_of(plan, options, simulate(plan, options), _seen(found)) for plan, found in videos]
+    by_name: dict[str, dict[str, Any]] = {plan.name: {"file_name": f"{plan.name}.mp4"} for plan, _ in videos}
+    for kind, make in MAKERS.items():
+        for video in by_name.values():
+            video[kind] = []
+        for row in make(episodes):
+            by_name[row.pop("video")][kind].append(row)
+    return list(by_name.values())
 
 
 def _coco(videos: list[tuple[Plan, Annotations]], options: WorldSource) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.config.world import WorldSource
+from lib.data.world.burdens import add_burdens
 from lib.data.world.plan import SHORTEST_PHASE_S, Plan, Stage, State
 
 HOOK_M = 1.5  # height of block and hook
@@ -43,6 +44,7 @@ def simulate(plan: Plan, options: WorldSource) -> list[list[State]]:
     for visit in plan.visits(2):
         for one in [visit, *_company(rng, stage, visit, (0.75, 0.25))]:
             _vehicle(rng, stage, states, one, next(tracks))
+    add_burdens(plan, stage, states)
     return states
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from lib.data.world.brush import Colour, dark
+from lib.data.world.brush import dark
+from lib.data.world.looks import Colour
 from lib.data.world.plan import HORIZON, Stage
 from lib.data.world.props import FAR, prop
 

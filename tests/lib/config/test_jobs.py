@@ -38,7 +38,7 @@ def texts(study: Study) -> dict[str, str]:
     names |= dict.fromkeys(("track", "evaluate_tracks", "export_tracks"), pairs)
     jobs = Jobs(study)
     return {
-        " ".join([stage, *one.values()]): getattr(jobs, stage)(SimpleNamespace(**one))
+        " ".join([stage, *one.values()]): getattr(jobs, stage)(SimpleNamespace(**{"dataset": "site"} | one))
         for stage, wanted in names.items()
         for one in wanted
     }

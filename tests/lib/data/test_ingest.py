@@ -201,6 +201,15 @@ def test_truth_without_media(tmp_path):
     assert table(tmp_path, tables.BOXES)["x1"].tolist() == [-5]  # no size known: nothing to clip to
 
 
+def test_boxes_may_reach_beyond_the_picture(tmp_path, items):
+    """MOTChallenge's do, and its scores count on that; cut is the default."""
+    reaching = box("b.png", edges=(-5, 2, W + 9, 6))
+    for clip, edges in ((True, [0, 2, W, 6]), (False, [-5, 2, W + 9, 6])):
+        summary = go(tmp_path / str(clip), source_of(items, reaching), clip=clip)
+        assert table(tmp_path / str(clip), tables.BOXES)[["x1", "y1", "x2", "y2"]].to_numpy().tolist() == [edges]
+        assert summary.boxes_clipped == int(clip)
+
+
 @pytest.mark.mirror
 def test_real_sets_end_to_end(tmp_path, mirror):
     voc = {"source": {"format": "voc", "root": "r"}, "classes": {"cell": ["RBC", "WBC"], "platelet": ["Platelets"]}}

@@ -102,6 +102,16 @@ def test_unlabelled_frames_do_not_count() -> None:
     assert (overall["FP"], overall["HOTA"]) == (0, 1.0)
 
 
+def test_what_lies_inside_an_ignored_region_is_forgiven_only_when_asked_for() -> None:
+    """MOTChallenge forgives a box that matches an ignored one (IoU 0.5), not one that merely lies inside a larger one."""
+    counted, region = walk("a", 1, 10, 0), walk("a", 2, 10, 200)
+    region[["x1", "x2"]] += [-100, 100]
+    truth = pd.concat([counted.assign(ignore=False), region.assign(ignore=True)])
+    found = pd.concat([counted, walk("a", 7, 10, 200), region.assign(track=8)])
+    scores = {inside: evaluate(truth, found, every_frame(["a"], 10), ["person"], inside=inside) for inside in (0.5, None)}
+    assert {inside: one["overall"]["FP"] for inside, one in scores.items()} == {0.5: 0, None: 10}
+
+
 def test_ignored_truth_is_neither_missed_nor_a_false_alarm() -> None:
     seen, crowd = walk("a", 1, 10, 0), walk("a", 2, 10, 200).assign(x2=400.0)
     truth = pd.concat([seen.assign(ignore=False), crowd.assign(ignore=True)])

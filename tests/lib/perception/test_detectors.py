@@ -18,7 +18,14 @@ from lib.config.base import ConfigError
 from lib.config.detect import YoloDetector
 from lib.data.video import write_video
 from lib.files import DataError
-from lib.perception.detectors import class_mapping, detect_chunk, given_detections, map_classes, truth_detections
+from lib.perception.detectors import (
+    class_mapping,
+    detect_chunk,
+    given_detections,
+    labelled_frames,
+    map_classes,
+    truth_detections,
+)
 from lib.perception.streaming import Frame, ahead, batches, clipped, frame_times
 from lib.tables import BOXES, DETECT_STATS, DETECTIONS, empty, read_table, write_table
 
@@ -189,10 +196,14 @@ def test_truth_and_given_detections() -> None:
         ]
     )
     videos = pd.DataFrame({"video": ["a", "b"], "frames": [6, 3]})
-    found, stats = truth_detections(boxes, videos, stride=2)
+    labelled = pd.DataFrame({"video": ["a", "a", "a", "b", "x"], "frame": [0, 1, 2, 1, 0], "time_s": 0.0})
+    found, stats = truth_detections(boxes, labelled, videos, stride=2)
     assert found["frame"].tolist() == [0, 2] and (found["score"] == 1.0).all()  # 4 is to be ignored, x is another chunk's
-    assert stats[["video", "frames", "detections"]].to_numpy().tolist() == [["a", 3, 2], ["b", 2, 0]]
-    again, _ = given_detections(found.assign(score=0.4), videos, stride=1)
+    # of a's frames 0, 2, 4 nobody labelled 4; of b's 0 and 2 none
+    assert stats[["video", "frames", "detections"]].to_numpy().tolist() == [["a", 2, 2], ["b", 0, 0]]
+    assert labelled_frames(labelled, stride=2) == {"a": [0, 2], "x": [0]}
+    again, stats = given_detections(found.assign(score=0.4), videos, stride=1)
+    assert stats["frames"].tolist() == [6, 3]
     assert again["score"].tolist() == [0.4, 0.4] and list(again.columns) == list(empty(DETECTIONS).columns)
 
 

@@ -20,6 +20,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
 from lib.config.world import WorldSource
+from lib.data.world.burdens import BURDENS_M
 from lib.data.world.draw import SEEN_PX, SEEN_SHARE, Painter
 from lib.data.world.files import generate
 from lib.data.world.motion import simulate
@@ -228,16 +229,25 @@ def test_video_looks_like_what_was_drawn(world: Path) -> None:
 
 
 def test_states_tell_what_happens() -> None:
-    """What later truths are derived from: a held load hangs under its hook, and is either held or on the ground."""
+    """What later truths are derived from: a load hangs under its hook, is in its bearer's hands, or lies on the ground."""
     options = WorldSource(format="world", videos={"train": 20})
-    lifted = 0
+    lifted = carried = 0
     for plan in plan_videos(options):
         for frame in simulate(plan, options):
             hooks = {state.track: state for state in frame if state.kind == "crane hook"}
+            persons = {state.track: state for state in frame if state.kind == "person"}
             loads = [state for state in frame if state.kind == "load"]
+            bearers = [int(load.attributes["held_by"]) for load in loads if load.attributes["held_by"] in persons]
+            assert sorted(bearers) == sorted(track for track, one in persons.items() if one.attributes["carrying"])
             for load in loads:
-                if held_by := load.attributes["held_by"]:
-                    hook = hooks[int(held_by)]
+                held_by = int(load.attributes["held_by"])
+                if held_by in persons:
+                    assert load.attributes["load"] in BURDENS_M
+                    assert persons[held_by].attributes["carrying"] == load.attributes["load"]
+                    assert load.y < load.depth == persons[held_by].depth
+                    carried += 1
+                elif held_by:
+                    hook = hooks[held_by]
                     assert hook.attributes["load"] == load.track
                     assert hook.x == load.x and hook.y < load.y
                     lifted += load.y < load.depth - 5
@@ -245,4 +255,4 @@ def test_states_tell_what_happens() -> None:
                     assert load.y == load.depth
             assert all(hook.attributes["load"] in {0, *(load.track for load in loads)} for hook in hooks.values())
             assert len({state.track for state in frame}) == len(frame)
-    assert lifted > 50
+    assert lifted > 50 and carried > 50

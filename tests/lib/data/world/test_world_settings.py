@@ -35,7 +35,7 @@ def tiny(**knobs: Any) -> WorldSource:
 
 @cache
 def drawn_shares(options: str) -> dict[str, float]:
-    """Share of drawn frames with each class, with person and hook, with nothing."""
+    """Share of drawn frames with each class, with person and hook, with nothing but loads that lie about."""
     source = WorldSource.model_validate_json(options)
     count: dict[str, int] = defaultdict(int)
     for plan in plan_videos(source):
@@ -45,7 +45,7 @@ def drawn_shares(options: str) -> dict[str, float]:
             for kind in kinds:
                 count[kind] += 1
             count["both"] += {"person", "crane hook"} <= kinds
-            count["empty"] += not kinds
+            count["empty"] += not kinds - {"load"}
             count["frames"] += 1
     return {key: value / count["frames"] for key, value in count.items()}
 
@@ -122,7 +122,8 @@ def heights(options: WorldSource) -> np.ndarray:
     for plan in plan_videos(options):
         painter = Painter(plan, options)
         states = simulate(plan, options)
-        found += [one.box[3] for index in range(0, plan.frames, 3) for one in painter.frame(index, states[index])[1]]
+        for index in range(0, plan.frames, 3):
+            found += [one.box[3] for one in painter.frame(index, states[index])[1] if one.state.kind != "load"]
     return np.array(found) / options.size[1]
 
 
@@ -169,6 +170,9 @@ def test_difficulty() -> None:
         ({"seconds": (0.1, 4.0)}, "two frames"),
         ({"videos": {}}, "videos"),
         ({"person": 0.4}, "persons"),
+        ({"evidence": dict.fromkeys(("frame", "motion", "objects", "audio"), 0)}, "at least one of frame, motion"),
+        ({"evidence": {"sound": 1}}, "sound"),
+        ({"sound": {"step_hz": 10}}, "60"),
     ],
 )
 def test_impossible_settings_are_refused(change: dict[str, Any], words: str) -> None:
