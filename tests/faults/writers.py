@@ -143,7 +143,7 @@ def _shards(folder: Path, version: int) -> None:
 
 
 def _shards_sound(folder: Path) -> None:
-    from lib.data.shards import verify
+    from lib.data.reader import verify
 
     if (folder / "manifest.json").exists():
         verify(folder / "manifest.json")
