@@ -65,7 +65,8 @@ def _world_video(folder: Path, version: int) -> None:
     from lib.data.world.files import write_video
 
     options = WorldSource.model_validate({"format": "world", "size": [64, 64], "videos": {"train": 1}})
-    write_video(folder / "w.mp4", iter(_pictures(version)), options)
+    tone = np.sin(np.arange(16_000 * 12 // 10) / (5 * version)).astype(np.float32)
+    write_video(folder / "w.mp4", iter(_pictures(version)), lambda: tone, options)
 
 
 def _picture(folder: Path, version: int) -> None:
