@@ -21,8 +21,9 @@ from pydantic import ValidationError
 
 from lib.config.download import Downloads, FileEntry
 from lib.data.archives import unpack
+from lib.data.partial import drop_partial, partial_path
 from lib.data.progress import track
-from lib.data.transfer import NotThere, WrongContent, client_of, download, drop_partial
+from lib.data.transfer import NotThere, WrongContent, client_of, download
 from lib.files import DataError, sha256_file, write_json, write_link
 
 _LISTED = 10
@@ -144,7 +145,7 @@ def _one(
     for candidate in _candidates(entry.path, by_name):
         if (entry.bytes is None or candidate.stat().st_size == entry.bytes) and sha256_file(candidate) == entry.sha256:
             write_link(place, candidate.resolve())
-            drop_partial(entry, place)
+            drop_partial(partial_path(place, entry.path, entry.sha256))
             return _status(entry, place, "mirror")
     try:
         download(entry, place, client, limits)

@@ -7,27 +7,23 @@ Proxies are those of the environment (HTTPS_PROXY, NO_PROXY). Addresses are told
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import ipaddress
-import json
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
 import tenacity
 
 from lib.config.download import Downloads
-from lib.files import PARTIAL, DataError, disk_errors, free_bytes, sha256_text, sized
+from lib.data.partial import Partial, drop_partial, opened, partial_path
+from lib.files import DataError, disk_errors, free_bytes, sized
 
 _BLOCK = 1 << 20
 _TELL_S = 30.0
@@ -63,52 +59,26 @@ class _Again(Exception):
         self.wait_s = wait_s
 
 
-@dataclass
-class _Partial:
-    """The part that has arrived: an open file, its length (bytes), and the validator it was served with ("" = none)."""
-
-    path: Path
-    url: str
-    file: BinaryIO
-    size: int
-    validator: str = ""
-
-    def restart(self) -> None:
-        self.file.seek(0)
-        self.file.truncate()
-        self.size, self.validator = 0, ""
-
-    def remember(self, validator: str) -> None:
-        """Write down at once what this part is of: a killed process writes nothing more."""
-        self.validator = validator
-        text = json.dumps({"url": sha256_text(self.url), "validator": validator})
-        _validator_file(self.path).write_text(text, encoding="utf-8")
-
-
 def download(entry: Wanted, place: Path, client: httpx.Client, limits: Downloads) -> None:
     """Make `place` the file that `entry` asks for.
 
     Raises WrongContent (other bytes, too many bytes), NotThere (refused, a web page instead, `limits.tries` tries in vain)
     and DataError (the disk); what has arrived by then is kept for the next run unless it is known to be wrong.
     """
-    name = f"{PARTIAL}{sha256_text(entry.path + entry.sha256)[:16]}"
-    partial = place.with_name(name)
+    partial = partial_path(place, entry.path, entry.sha256)
     with disk_errors(place, need=entry.bytes, written=partial):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _opened(partial, entry) as part:
-            _tried(entry, place, part, client, limits)
+        with opened(partial, entry.url) as part:
+            try:
+                _tried(entry, place, part, client, limits)
+            except WrongContent:
+                part.restart()
+                raise
             part.file.flush()
             os.fsync(part.file.fileno())
             os.chmod(partial, 0o644)
             os.replace(partial, place)
-    _validator_file(partial).unlink(missing_ok=True)
-
-
-def drop_partial(entry: Wanted, place: Path) -> None:
-    """Remove what an earlier download left of a file that was found elsewhere."""
-    partial = place.with_name(f"{PARTIAL}{sha256_text(entry.path + entry.sha256)[:16]}")
-    for file in (partial, _validator_file(partial)):
-        file.unlink(missing_ok=True)
+    drop_partial(partial)
 
 
 def client_of(limits: Downloads) -> httpx.Client:
@@ -145,7 +115,7 @@ def filled_url(url: str) -> str:
 # Tries
 
 
-def _tried(entry: Wanted, place: Path, part: _Partial, client: httpx.Client, limits: Downloads) -> None:
+def _tried(entry: Wanted, place: Path, part: Partial, client: httpx.Client, limits: Downloads) -> None:
     """Try until the file is whole. Tries that brought bytes do not count: a flaky line ends, too, by and by."""
     fruitless = 0
     doubts = True
@@ -192,7 +162,7 @@ _PAGE_HINT = (
 )
 
 
-def _receive(entry: Wanted, place: Path, part: _Partial, client: httpx.Client, limits: Downloads) -> bool:
+def _receive(entry: Wanted, place: Path, part: Partial, client: httpx.Client, limits: Downloads) -> bool:
     """One request: append to the part what arrives. True when its end is certain: served whole, of a stated length.
 
     Raises _Again, WrongContent, NotThere.
@@ -218,7 +188,7 @@ def _reason(error: Exception) -> str:
     return f": {text}" if text and "://" not in text else ""
 
 
-def _begin(entry: Wanted, place: Path, part: _Partial, answer: httpx.Response, limits: Downloads) -> None:
+def _begin(entry: Wanted, place: Path, part: Partial, answer: httpx.Response, limits: Downloads) -> None:
     """Judge an answer's head: go on behind the part, start again, or refuse."""
     code, url = answer.status_code, plain_url(entry.url)
     if code == 416 and part.size:  # nothing behind the part: it is whole, or of another version; its sha256 will tell
@@ -246,7 +216,7 @@ def _begin(entry: Wanted, place: Path, part: _Partial, answer: httpx.Response, l
         )
 
 
-def _append(entry: Wanted, part: _Partial, answer: httpx.Response, limits: Downloads) -> None:
+def _append(entry: Wanted, part: Partial, answer: httpx.Response, limits: Downloads) -> None:
     if answer.status_code == 416:
         return
     part.file.seek(part.size)
@@ -281,7 +251,7 @@ def _refuse_too_much(entry: Wanted, size: int, limits: Downloads) -> None:
         )
 
 
-def _refuse_cut(entry: Wanted, part: _Partial, answer: httpx.Response) -> None:
+def _refuse_cut(entry: Wanted, part: Partial, answer: httpx.Response) -> None:
     """A connection that ends early is another try's business, as far as the sizes that were stated can tell."""
     part.file.flush()
     if entry.bytes is not None and part.size < entry.bytes and answer.status_code != 416:
@@ -323,49 +293,7 @@ def _is_private(host: str) -> bool:
         return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
 
 
-# The part that has arrived
-
-
-@contextmanager
-def _opened(partial: Path, entry: Wanted) -> Iterator[_Partial]:
-    """The partial file, locked against a second process; removed when nothing has arrived."""
-    told = _remembered(partial)
-    with open(partial, "ab+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"{entry.path}: another process is downloading it. Hint: wait for the other run.") from error
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # some network disks know no locks
-                raise
-        part = _Partial(partial, entry.url, file, os.fstat(file.fileno()).st_size)
-        if told.get("url") == sha256_text(entry.url):
-            part.validator = str(told.get("validator", ""))
-        elif part.size:
-            part.restart()
-        try:
-            yield part
-        except WrongContent:
-            part.restart()
-            raise
-        finally:
-            if partial.exists() and not part.size:
-                partial.unlink()
-                _validator_file(partial).unlink(missing_ok=True)
-
-
-def _validator_file(partial: Path) -> Path:
-    return partial.with_name(f"{partial.name}.json")
-
-
-def _remembered(partial: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        values = json.loads(_validator_file(partial).read_text(encoding="utf-8"))
-        return values if isinstance(values, dict) else {}
-    return {}
-
-
-def _wrong_cause(entry: Wanted, part: _Partial) -> str | None:
+def _wrong_cause(entry: Wanted, part: Partial) -> str | None:
     """None when the part is the whole file, else how it differs."""
     part.file.seek(0)
     digest = hashlib.file_digest(part.file, "sha256").hexdigest()
@@ -374,7 +302,7 @@ def _wrong_cause(entry: Wanted, part: _Partial) -> str | None:
     return f"sha256 expected {entry.sha256}, got {digest} ({part.size} bytes from {plain_url(entry.url)})"
 
 
-def _page_title(part: _Partial) -> str | None:
+def _page_title(part: Partial) -> str | None:
     """ " (title)" when what arrived is a web page, else None."""
     part.file.seek(0)
     head = part.file.read(1 << 16)

@@ -241,7 +241,7 @@ def test_two_processes_do_not_write_one_file(tmp_path: Path, server: Server, tal
     part = next(path for path in (tmp_path / "raw").glob(".partial-*") if path.suffix != ".json")
     with open(part, "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        tally.refused(KIND, lambda: go(tmp_path, server.url("says_more")), "another process is downloading it")
+        tally.refused(KIND, lambda: go(tmp_path, server.url("says_more")), "another process is downloading into it")
 
 
 def test_missing_files_can_be_left_out_wrong_ones_not(tmp_path: Path, server: Server) -> None:
