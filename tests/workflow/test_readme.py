@@ -23,10 +23,12 @@ STARTERS = ("make", "snakemake", "python", "python3", "source", "export")
 
 
 def commands(page: str) -> list[str]:
-    """Every command line in the indented blocks of a page, comments cut off; lines ended by a backslash are joined."""
-    text = (PROJECT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    """Every command line in the indented blocks of a page, and every command in backticks in a row of a table."""
+    text = (PROJECT / page).read_text(encoding="utf-8")
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    lines += [one for row in rows for one in re.findall(r"`([^`]+)`", row) if one.split()[0] in STARTERS and " " in one]
     assignments = re.compile(r"^([A-Z_]+=\S+ +)+")
     return list(dict.fromkeys(line for line in lines if assignments.sub("", line).split()[0] in STARTERS))
 
