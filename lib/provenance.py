@@ -97,15 +97,15 @@ def peak_memory_mb() -> float:
 def announce_run(study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, Path | None]) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
-    The code's place, the study, how the run is typed (config: the words behind --config), and folders of the site
-    (VIPERSIGHT_MIRROR, VIPERSIGHT_RAW).
+    The code's place, the study, how the run is typed (config: the words behind --config); site: folders by environment
+    variable (study.py: SITE_VARIABLES).
     """
     words = ["snakemake"]
     words += ["--configfile", *configfiles] if configfiles else []
     words += ["--config", *config] if config else []
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ.update({"PYTHONPATH": path, "VIPERSIGHT_STUDY": study, "VIPERSIGHT_RUN": shlex.join(words)})
-    os.environ.update({f"VIPERSIGHT_{key.upper()}": str(folder) for key, folder in site.items() if folder})
+    os.environ.update({variable: str(folder) for variable, folder in site.items() if folder})
 
 
 def rebuild_command(output: str | Path) -> str:
@@ -129,21 +129,9 @@ def record(
     raw: digest of raw data that enter here (download), which have no meta.json of their own.
     extra: more facts for readers (attempts, flags); they never enter identity.
     """
-    settings = dict(settings)
-    recipe = int(settings.pop("recipe", 1))
-    sources = {
-        role: identity_of(given) if isinstance(given, str | Path) else [identity_of(one) for one in given]
-        for role, given in inputs.items()
-    }
-    if raw is not None:
-        sources["raw"] = raw
-    key = identity(stage, recipe, settings, sources)
+    made = making(stage, settings, inputs, raw)
     values = {
-        "identity": key,
-        "stage": stage,
-        "recipe": recipe,
-        "settings": settings,
-        "inputs": sources,
+        **made,
         "content": {Path(path).name: sha256_file(path) for path in outputs},
         "study": os.environ.get("VIPERSIGHT_STUDY"),
         "code": commit(),
@@ -157,7 +145,26 @@ def record(
         **(extra or {}),
     }
     write_json(meta_path(outputs[0]), values)
-    return key
+    return str(made["identity"])
+
+
+def making(
+    stage: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str | Path | Sequence[str | Path]],
+    raw: str | None = None,
+) -> dict[str, Any]:
+    """Identity of a result and what it is the hash of: stage, recipe, settings, identities of the inputs (as `record`)."""
+    settings = dict(settings)
+    recipe = int(settings.pop("recipe", 1))
+    sources = {
+        role: identity_of(given) if isinstance(given, str | Path) else [identity_of(one) for one in given]
+        for role, given in inputs.items()
+    }
+    if raw is not None:
+        sources["raw"] = raw
+    key = identity(stage, recipe, settings, sources)
+    return {"identity": key, "stage": stage, "recipe": recipe, "settings": settings, "inputs": sources}
 
 
 def _program_words() -> list[str]:

@@ -77,7 +77,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "predicate": "string",
         "object": "int64",
     },
-    CAPTIONS: {"video": "string", "caption": "string", "text": "string"},
+    CAPTIONS: {"video": "string", "caption": "string", "text": "string", "start_s": "float64", "end_s": "float64"},
     ANSWERS: {
         "video": "string",
         "question": "string",
@@ -91,14 +91,19 @@ COLUMNS: dict[str, dict[str, str]] = {
 
 queries: one row per window (a query with several windows repeats), template and evidence "" where a source states none.
 relations: subject and object are tracks with a box in that frame; group is "" where predicates are of one kind, else as in
-Action Genome attention (one per pair), spatial, contacting (several). answers: kind is the type of question.
+Action Genome attention (one per pair), spatial, contacting (several). captions: start_s and end_s are NaN for one of the
+whole video or image. answers: kind is the type of question.
 """
 
 LANGUAGE = (QUERIES, RELATIONS, CAPTIONS, ANSWERS)
 """The truths in words."""
 
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32(), "float64": pa.float64(), "bool": pa.bool_()}
-_NAN_ALLOWED = {(MANIFEST, "fps")}  # an image has no frame rate
+_NAN_ALLOWED = {
+    (MANIFEST, "fps"),  # an image has no frame rate
+    (CAPTIONS, "start_s"),  # a caption of the whole video or image has no window
+    (CAPTIONS, "end_s"),
+}
 _UNIQUE = {
     MANIFEST: ["video"],
     FRAMES: ["video", "frame"],

@@ -2,7 +2,8 @@
 #
 # NEEDS    manifest and truth tables; where the shardset asks for tracked boxes, the tracks of all chunks
 # MAKES    manifest.json (counts, sha256), index.parquet (where each sample lies) and beside them the tars. Every trainer
-#          reads its samples from here.
+#          reads its samples from here. Where WDS_SHARDS (`paths.shards`) holds the same shards already, they are
+#          checked and linked instead.
 
 
 rule shard:

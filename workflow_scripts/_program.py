@@ -57,6 +57,13 @@ def read_settings(text: str) -> dict[str, Any]:
     return values
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a program's main: a refusal is printed as its text alone, anything else keeps its traceback."""
     try:

@@ -6,6 +6,7 @@ python -m workflow_scripts.describe --set training.epochs=25,50           with o
 python -m workflow_scripts.describe --new 'b=a arm=p50' --only 'b*'       with a variant more, and what `only` would make
 python -m workflow_scripts.describe --variant full                        one variant with every resolved setting
 python -m workflow_scripts.describe --resolved                            the whole study with every setting, as YAML
+python -m workflow_scripts.describe --world --out FOLDER                  pictures of what happens in the synthetic world
 python -m workflow_scripts.describe --write-docs                          renew config/README.md and config/schema.json
 """
 
@@ -16,10 +17,11 @@ from typing import Any
 
 import yaml
 
-from lib.config.base import identity
+from lib.config.base import ConfigError, identity, nearest
 from lib.config.documentation import generated_files
 from lib.config.study import Study, load_study
 from lib.config.targets import KINDS, Chosen, choose, study_targets
+from lib.config.world import WorldSource
 from lib.files import write_text
 from workflow_scripts import _program
 
@@ -33,6 +35,11 @@ def main() -> None:
     arguments.add_argument("--variant", help="print one variant with every setting")
     arguments.add_argument("--resolved", action="store_true", help="print the whole study with every setting")
     arguments.add_argument("--write-docs", action="store_true", help="renew what is generated from the settings classes")
+    arguments.add_argument("--world", action="store_true", help="draw a contact sheet per split of a synthetic world")
+    arguments.add_argument("--dataset", help="with --world: which dataset (default: the study's first synthetic world)")
+    arguments.add_argument("--split", nargs="*", help="with --world: which splits (default: all)")
+    arguments.add_argument("--videos", type=_program.positive, default=4, help="with --world: videos per sheet (default 4)")
+    arguments.add_argument("--out", type=Path, help="with --world: the folder that the pictures go to")
     given = arguments.parse_args()
 
     if given.write_docs:
@@ -42,6 +49,11 @@ def main() -> None:
         return
     overrides: dict[str, Any] = {key: getattr(given, key) for key in ("set", "new") if getattr(given, key) is not None}
     study = load_study(given.configfile, overrides)
+    if given.world:
+        if given.out is None:
+            arguments.error("--world needs --out FOLDER")
+        draw_world(study, given.dataset, given.split, given.videos, given.out)
+        return
     chosen = choose(study, given.only)
     if given.variant:
         print(one_variant(study, given.variant))
@@ -51,6 +63,25 @@ def main() -> None:
         print(all_variants(study, chosen))
         if given.only is not None:
             print(f"\n{what_is_made(study, chosen)}")
+
+
+def draw_world(study: Study, dataset: str | None, splits: list[str] | None, videos: int, out: Path) -> None:
+    """Write a contact sheet per split and print their paths. ConfigError for a dataset or split that there is not."""
+    worlds = [name for name, entry in study.datasets.items() if isinstance(entry.source, WorldSource)]
+    name = dataset or next(iter(worlds), None)
+    if name not in worlds:
+        asked = f"dataset {name!r} is not a synthetic world" if name else "the study has no synthetic world"
+        raise ConfigError(
+            f"--world: {asked}; its worlds: {', '.join(worlds) or 'none'}. Hint: give --configfile or --dataset."
+        )
+    source = study.find("datasets", name).source
+    for split in splits or ():
+        if split not in source.videos:
+            raise ConfigError(f"--split: {split!r} is not a split of {name!r}. {nearest(split, source.videos)}")
+    from lib.reporting.world_rows import write_sheets  # here: drawing takes libraries that nothing else of describe needs
+
+    for path in write_sheets(source, name, splits or list(source.videos), videos, out):
+        print(path)
 
 
 def one_variant(study: Study, name: str) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from lib import provenance
 from lib.config.subsample import Arm
-from lib.data.shards import read_index
-from lib.data.subsample import check_arms, counts, subsample
+from lib.data.arm_counts import check_arms, counts
+from lib.data.reader import read_shardset
+from lib.data.subsample import subsample
 from lib.files import read_json, write_json
 from lib.tables import read_table, write_table
 from workflow_scripts import _program
@@ -41,10 +42,9 @@ def main() -> None:
 
 def draw(given: argparse.Namespace) -> None:
     arm = Arm.model_validate(given.settings["arm"])
-    index = read_index(given.index)
-    classes = read_json(given.index.with_name("manifest.json"))["classes"]
+    shardset, index = read_shardset(given.index.with_name("manifest.json"))
     size = len(read_table(given.size_of, "subset")) if given.size_of else None
-    frames = subsample(index, arm, given.seed, size=size, classes=classes)
+    frames = subsample(index, arm, given.seed, size=size, classes=shardset["classes"])
     counted = counts(index, frames, arm)
     write_table(given.output, frames, "subset")
     counts_path = given.output.with_suffix(".counts.json")

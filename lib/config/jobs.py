@@ -14,7 +14,7 @@ from lib.config.base import ConfigError, canonical, identity
 from lib.config.detect import Detector
 from lib.config.study import Study
 
-RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 1, "subsample": 1, "train": 1, "predict": 1}
+RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
 
 
 class Wildcards(Protocol):

@@ -34,6 +34,8 @@ from lib.config.weights import Weights
 
 DEFAULT_CONFIG = CONFIG_FOLDER / "config.yaml"
 MODEL_SIZES = {"n": "nano", "t": "nano", "s": "small", "m": "medium", "l": "large", "x": "xlarge"}
+SITE_VARIABLES = {"mirror": "VIPERSIGHT_MIRROR", "raw": "VIPERSIGHT_RAW", "shards": "WDS_SHARDS"}
+"""Key of `paths:` → environment variable of the same meaning, which wins."""
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -42,15 +44,20 @@ class Paths(Section):
 
     mirror: str | None = Field(None, description="Folder looked into before any download (VIPERSIGHT_MIRROR).")
     raw: str | None = Field(None, description="Folder that relative dataset roots start from (VIPERSIGHT_RAW).")
+    shards: str | None = Field(
+        None,
+        description="Folder of shards that stand already, as {dataset}/{shardset}/manifest.json in it (WDS_SHARDS): those "
+        "of the same identity are checked and linked instead of packed, others are refused.",
+    )
 
     def resolved(self, key: str) -> Path | None:
         """The folder named by the environment or the file, or None."""
-        value = os.environ.get(f"VIPERSIGHT_{key.upper()}") or getattr(self, key)
+        value = os.environ.get(SITE_VARIABLES[key]) or getattr(self, key)
         return Path(value).expanduser() if value else None
 
     def folders(self) -> dict[str, Path | None]:
-        """All of them by name, resolved."""
-        return {key: self.resolved(key) for key in type(self).model_fields}
+        """All of them, resolved, by the environment variable that hands them to programs."""
+        return {variable: self.resolved(key) for key, variable in SITE_VARIABLES.items()}
 
 
 class Study(Section):

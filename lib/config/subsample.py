@@ -67,8 +67,16 @@ class Arm(Section):
         description="Frames without any class: all, none, {fraction: x} of them, or {ratio: x} per frame with an object. "
         "Has no default: it moves precision, so each arm says it."
     )
-    unit: Literal["frame", "video"] = Field(
-        "frame", description="What is drawn: single frames, spread over the videos; or all frames of drawn videos."
+    unit: Literal["frame", "video", "segment"] = Field(
+        "frame",
+        description="What is drawn: single frames, spread over the videos; all frames of drawn videos; or all frames of "
+        "drawn segments of segment_s seconds, spread over the videos.",
+    )
+    segment_s: float = Field(
+        2.0,
+        ge=0.001,
+        description="With unit segment: videos are cut at every multiple of this, seconds; higher = longer stretches that "
+        "stay together, and sizes that meet the fractions less closely.",
     )
     size_of: Name | None = Field(
         None,
@@ -86,10 +94,16 @@ class Arm(Section):
         return fractions
 
     @model_validator(mode="after")
+    def _segments_have_a_length(self) -> Arm:
+        if "segment_s" in self.model_fields_set and self.unit != "segment" and self.segment_s != 2.0:
+            raise ValueError(f"segment_s has no effect with unit: {self.unit}. Hint: state unit: segment, or leave it out.")
+        return self
+
+    @model_validator(mode="after")
     def _control_draws_at_random(self) -> Arm:
         if self.size_of is None:
             return self
-        for key in ("fractions", "mode", "unit"):
+        for key in ("fractions", "mode", "unit", "segment_s"):
             if getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True):
                 raise ValueError(
                     f"size_of: {self.size_of} is a random control of the same size, so `{key}` has no effect on it. "

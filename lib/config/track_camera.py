@@ -2,7 +2,8 @@
 (track.py).
 
 boxmot's classes compensate the camera by default; here `cmc` is off unless asked for, because it decodes every frame, a
-fixed camera gains nothing, and a sequence without pictures could not be tracked at all.
+fixed camera gains nothing, and a sequence without pictures could not be tracked at all. boxmot's fourth method, sift, is
+no choice: its contrast threshold of 0.5 lets no point pass in any picture, so it would silently be off.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pydantic import Field, model_validator
 
 from lib.config.track_common import KalmanTracker, refuse_idle
 
-CameraMotion = Literal["off", "ecc", "orb", "sof", "sift"]
+CameraMotion = Literal["off", "ecc", "orb", "sof"]
 _CMC = (
-    "How the camera's motion between frames is estimated and taken out: ecc (whole picture), orb, sift (matched points) or "
+    "How the camera's motion between frames is estimated and taken out: ecc (whole picture), orb (matched points) or "
     "sof (points followed by optical flow); off = a camera that stands still. All but off need the video's pixels and time."
 )
 

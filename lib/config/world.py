@@ -105,6 +105,9 @@ class WorldSource(Section):
     evidence: Evidence = Field(default_factory=Evidence, description="What carries the evidence for queries and questions.")
     sound: Sound = Field(default_factory=Sound, description="The sound track.")
     queries: int = Field(8, ge=0, le=50, description="Most queries per video (when does …?); fewer where less happens.")
+    questions: int = Field(
+        6, ge=0, le=50, description="Most questions per video, of different kinds; fewer where less can be asked."
+    )
     crf: int = Field(23, ge=0, le=51, description="Quantiser of the H.264 codec; higher = smaller files, coarser pictures.")
 
     @model_validator(mode="after")

@@ -29,9 +29,9 @@ def language_tables(
     """
     notes: Notes = []
     stated = {
-        tables.QUERIES: _with_text(_queries(source.queries, ids, durations, notes), "query", notes),
+        tables.QUERIES: _with_text(_windows(source.queries, "query", ids, durations, notes), "query", notes),
         tables.RELATIONS: _relations(source.relations, ids, boxes, notes),
-        tables.CAPTIONS: _with_text(_used(source.captions, ids), "caption", notes),
+        tables.CAPTIONS: _with_text(_windows(source.captions, "caption", ids, durations, notes), "caption", notes),
         tables.ANSWERS: _with_text(_used(source.answers, ids), "question", notes, "text", "answer"),
     }
     return {kind: _placed(rows, kind) for kind, rows in stated.items()}, notes
@@ -60,16 +60,19 @@ def _with_text(rows: pd.DataFrame, what: str, notes: Notes, *columns: str) -> pd
     return rows
 
 
-def _queries(stated: pd.DataFrame, ids: dict[str, str], durations: dict[str, float], notes: Notes) -> pd.DataFrame:
-    """Windows clipped to [0, duration]; what then has no length is dropped."""
+def _windows(
+    stated: pd.DataFrame, what: str, ids: dict[str, str], durations: dict[str, float], notes: Notes
+) -> pd.DataFrame:
+    """Windows clipped to [0, duration]; what then has no length is dropped. A caption without a window keeps its NaN."""
     rows = _used(stated, ids)
+    rows = _drop(rows, rows["start_s"].isna() != rows["end_s"].isna(), what, "half a window", notes)
     end = rows["original"].map(durations).astype(float)
-    rows = _drop(rows, rows["end_s"] <= rows["start_s"], "query", "ends before it starts", notes)
-    rows = _drop(rows, (rows["start_s"] >= end[rows.index]) | (rows["end_s"] <= 0), "query", "outside the video", notes)
+    rows = _drop(rows, rows["end_s"] <= rows["start_s"], what, "ends before it starts", notes)
+    rows = _drop(rows, (rows["start_s"] >= end[rows.index]) | (rows["end_s"] <= 0), what, "outside the video", notes)
     end = end[rows.index]
     beyond = (rows["end_s"] > end + _SLACK_S) | (rows["start_s"] < -_SLACK_S)
     cause = "window beyond the video, clipped"
-    notes += [{"original": name, "what": "query", "value": "", "cause": cause} for name in rows["original"][beyond]]
+    notes += [{"original": name, "what": what, "value": "", "cause": cause} for name in rows["original"][beyond]]
     return rows.assign(start_s=rows["start_s"].clip(lower=0.0), end_s=np.minimum(rows["end_s"], end))
 
 

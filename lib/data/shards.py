@@ -1,27 +1,25 @@
-"""Samples in plain WebDataset tars with an offset index: writing, reading by key, a private copy for YOLO trainers.
+"""Writing samples into plain WebDataset tars with an offset index, and the private copy of them for YOLO trainers.
 
-Not here: what a sample holds (samples.py), which samples an arm trains on (subsample.py).
+Not here: what a sample holds (samples.py), which samples an arm trains on (subsample.py), reading (reader.py).
 
-`manifest.json` names the tars of each split with size and sha256; `index.parquet` says where each sample lies. Members are
-flat, `{key}.jpg` then `{key}.json`, with normalised headers, so that packing the same data again gives the same bytes. All
-tars are written under temporary names and get their own only when the last one is whole; then come index and manifest, then
-the tars of an older build go.
+`manifest.json` names the tars of each split with size and sha256; `index.parquet` says where each sample lies and what its
+bytes sum up to. Members are flat, `{key}.jpg` then `{key}.json`, with normalised headers, so that packing the same data
+again gives the same bytes. All tars are written under temporary names and get their own only when the last one is whole;
+then come index and manifest, then the tars of an older build go.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
-import os
 import tarfile
-from collections import Counter
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,23 +27,18 @@ import pyarrow.parquet as pq
 from lib.config.base import ConfigError, identity, nearest
 from lib.config.shard import Shardset
 from lib.data.progress import track
+from lib.data.reader import INDEX_FILE, INDEX_SCHEMA, VERSION, ShardReader, manifest_digest, read_index, verify
 from lib.data.samples import Labelled, Sample, labelled, samples_of, yolo_lines
-from lib.files import DataError, atomic, read_json, sha256_file, write_json
+from lib.files import DataError, atomic, sha256_file, write_json
 
-VERSION = 1
-INDEX_FILE = "index.parquet"
-INDEX_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("key", "video")]
-    + [("frame", pa.int64())]
-    + [(name, pa.string()) for name in ("split", "shard")]
-    + [(name, pa.int64()) for name in ("jpg_offset", "jpg_size", "json_offset", "json_size", "width", "height")]
-    + [("classes", pa.list_(pa.string())), ("instances", pa.list_(pa.int64())), ("ignored", pa.int64())],
-    metadata={b"vipersight_kind": b"index"},
-)
-"""Columns of index.parquet. Offsets and sizes in bytes; classes: the distinct ones of the sample, instances: how many
-boxes of each, ignored: boxes that are neither object nor background."""
+__all__ = ["INDEX_SCHEMA", "ShardReader", "export_yolo", "read_index", "verify", "write_shards", "write_tar"]
 
-_AGAIN = "Hint: pack the shards again (delete manifest.json and ask for it)."
+_ONE_ROW = "a video has one row in manifest.parquet; run download again."
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_BLOCK = tarfile.BLOCKSIZE
+_TEMPLATE = tarfile.TarInfo().tobuf(tarfile.GNU_FORMAT)  # its defaults: no owner, time 0, mode 0644
+_SIZE, _SUM = slice(124, 136), slice(148, 156)  # fields of a header that depend on the member, beside its name
+_TEMPLATE_SUM = sum(_TEMPLATE) - sum(_TEMPLATE[_SIZE]) - sum(_TEMPLATE[_SUM]) + 8 * ord(" ")
 
 
 def write_shards(
@@ -60,7 +53,7 @@ def write_shards(
     """Pack the labelled frames of settings.splits into `out` and return what manifest.json holds.
 
     manifest, frames, boxes, tracks: tables as lib/tables.py describes them. ConfigError: a split without labelled frames.
-    DataError: a class outside `classes`, media that do not decode.
+    DataError: a class outside `classes`, media that do not decode, two samples of one key.
     """
     chosen = labelled(frames, boxes, tracks, settings)
     _check_classes(chosen, classes)
@@ -78,16 +71,31 @@ def write_shards(
             shards, found = _split_packed(split, shown, settings.samples_per_shard, out, until_all_are_whole)
             splits[split] = {"shards": shards, "samples": len(found)}
             places += found
+        _check_keys(places)
     with atomic(out / INDEX_FILE) as temporary:
         pq.write_table(pa.Table.from_pylist(places, schema=INDEX_SCHEMA), temporary, compression="zstd")
-    described = {"version": VERSION, "classes": list(classes), "splits": splits, "index": INDEX_FILE}
-    described["settings"] = identity(settings)
+    described: dict[str, Any] = {"version": VERSION, "classes": list(classes), "splits": splits, "index": INDEX_FILE}
+    described |= {"index_sha256": sha256_file(out / INDEX_FILE), "settings": identity(settings)}
+    described["sha256"] = manifest_digest(described)
     write_json(out / "manifest.json", described)
-    standing = {shard["file"] for shard in _shards(described)}
+    remove_stale(out, described)
+    return described
+
+
+def remove_stale(out: Path, described: Mapping[str, Any]) -> None:
+    """Remove tars in `out` that a manifest.json does not name: those of an older build."""
+    standing = {shard["file"] for split in described["splits"].values() for shard in split["shards"]}
     for stale in out.glob("*.tar"):
         if stale.name not in standing:
             stale.unlink()
-    return described
+
+
+def _check_keys(places: Sequence[Mapping[str, Any]]) -> None:
+    shard_of: dict[str, str] = {}
+    for place in places:
+        key, shard = place["key"], place["shard"]
+        if shard_of.setdefault(key, shard) != shard:
+            raise DataError(f"sample {key!r} would lie in {shard_of[key]} and in {shard}. Hint: {_ONE_ROW}")
 
 
 def _split_packed(
@@ -99,9 +107,8 @@ def _split_packed(
     while first := list(islice(samples, 1)):
         file = f"{split}-{len(shards):06d}.tar"
         temporary = until_all_are_whole.enter_context(atomic(out / file))
-        found = _packed(temporary, chain(first, islice(samples, samples_per_shard - 1)))
-        size, digest = temporary.stat().st_size, sha256_file(temporary)
-        shards.append({"file": file, "samples": len(found), "bytes": size, "sha256": digest})
+        found, written = write_tar(temporary, chain(first, islice(samples, samples_per_shard - 1)))
+        shards.append({"file": file, "samples": len(found)} | written)
         places += [place | {"split": split, "shard": file} for place in found]
     return shards, places
 
@@ -123,164 +130,65 @@ def _videos_of(manifest: pd.DataFrame, split: str, chosen: Labelled) -> list[Any
     return rows
 
 
-def _packed(path: Path, samples: Iterable[Sample]) -> list[dict[str, Any]]:
-    """Write one tar; returns the index row of each sample, without split and shard."""
-    places = []
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+def write_tar(path: Path, samples: Iterable[Sample]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Write one tar; (index row of each sample without split and shard, size in `bytes` and `sha256` of the tar).
+
+    Byte for byte what `tarfile` writes in GNU format, at a fraction of its cost. DataError: two samples of one key.
+    """
+    places: dict[str, dict[str, Any]] = {}
+    offset, whole = 0, hashlib.sha256()
+    with open(path, "wb") as file:
         for sample in samples:
-            text = json.dumps(sample.data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-            place = {"key": sample.key, "video": sample.data["video"], "frame": sample.data["frame"]}
-            place |= {"width": sample.data["width"], "height": sample.data["height"]} | _class_counts(sample.data)
-            for suffix, content in (("jpg", sample.jpg), ("json", text.encode())):
-                place[f"{suffix}_offset"] = _added(tar, f"{sample.key}.{suffix}", content)
-                place[f"{suffix}_size"] = len(content)
-            places.append(place)
-    return places
+            if sample.key in places:
+                raise DataError(f"sample {sample.key!r} would be packed twice. Hint: {_ONE_ROW}")
+            places[sample.key], parts = _packed(sample, offset)
+            for part in parts:
+                file.write(part)
+                whole.update(part)
+                offset += len(part)
+        end = bytes(2 * _BLOCK + -(offset + 2 * _BLOCK) % tarfile.RECORDSIZE)
+        file.write(end)
+        whole.update(end)
+    return list(places.values()), {"bytes": offset + len(end), "sha256": whole.hexdigest()}
+
+
+def _packed(sample: Sample, offset: int) -> tuple[dict[str, Any], list[bytes]]:
+    """(index row without split and shard of a sample that starts at `offset`, the parts of its two members)."""
+    text = _JSON.encode(sample.data)
+    place = {"key": sample.key} | {name: sample.data[name] for name in ("video", "frame", "time_s", "width", "height")}
+    place |= _class_counts(sample.data) | {"offset": offset}
+    parts = []
+    for suffix, content in (("jpg", sample.jpg), ("json", text.encode())):
+        header, padding = tar_header(f"{sample.key}.{suffix}", len(content)), bytes(-len(content) % _BLOCK)
+        place |= {f"{suffix}_offset": offset + len(header), f"{suffix}_size": len(content)}
+        place[f"{suffix}_crc32"] = zlib.crc32(padding, zlib.crc32(content, zlib.crc32(header)))
+        parts += [header, content, padding]
+        offset += len(header) + len(content) + len(padding)
+    return place, parts
+
+
+def tar_header(name: str, size: int) -> bytes:
+    """What stands before a member of `size` bytes: as tarfile.TarInfo(name).tobuf(GNU_FORMAT) with that size."""
+    encoded = name.encode()
+    if len(encoded) > 100 or size >= 8**11 or "\0" in name:
+        member = tarfile.TarInfo(name)
+        member.size = size
+        return member.tobuf(tarfile.GNU_FORMAT)
+    digits = b"%011o\0" % size
+    header = bytearray(_TEMPLATE)
+    header[: len(encoded)] = encoded
+    header[_SIZE] = digits
+    header[_SUM] = b"%06o\0 " % (_TEMPLATE_SUM + sum(encoded) + sum(digits))
+    return bytes(header)
 
 
 def _class_counts(data: Mapping[str, Any]) -> dict[str, Any]:
-    found = Counter(name for name, ignore in zip(data["labels"], data["ignore"], strict=True) if not ignore)
+    found: dict[str, int] = {}
+    for name, ignore in zip(data["labels"], data["ignore"], strict=True):
+        if not ignore:
+            found[name] = found.get(name, 0) + 1
     names = sorted(found)
     return {"classes": names, "instances": [found[name] for name in names], "ignored": sum(data["ignore"])}
-
-
-def _added(tar: tarfile.TarFile, name: str, content: bytes) -> int:
-    """Add a member; returns the offset of its content."""
-    member = tarfile.TarInfo(name)  # its defaults: no owner, time 0, mode 0644
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
-    return tar.offset - -(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-
-
-def read_index(path: str | Path) -> pd.DataFrame:
-    """The offset index (columns: INDEX_SCHEMA); DataError when it is missing, damaged or of another shape."""
-    if not Path(path).is_file():
-        raise DataError(f"{path}: file not found. {_AGAIN}")
-    try:
-        table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet table ({error}). {_AGAIN}") from error
-    if not table.schema.equals(INDEX_SCHEMA):
-        raise DataError(f"{path}: columns are {table.schema.names}, expected {INDEX_SCHEMA.names}. {_AGAIN}")
-    return table.to_pandas()
-
-
-class ShardReader:
-    """Samples by key from the tars that a manifest.json names; safe to share with forked and spawned workers.
-
-    classes: those of the dataset, in the order that models use; index: DataFrame with the columns of INDEX_SCHEMA.
-    DataError: a tar that is missing or has another size than recorded, an index that does not belong to the manifest.
-    """
-
-    def __init__(self, manifest: str | Path) -> None:
-        self.folder = Path(manifest).parent
-        self.manifest = _read_manifest(manifest)
-        self.classes: list[str] = self.manifest["classes"]
-        self.index = read_index(self.folder / self.manifest["index"])
-        samples = sum(split["samples"] for split in self.manifest["splits"].values())
-        if samples != len(self.index):
-            raise DataError(f"{manifest}: states {samples} samples, its index lists {len(self.index)}. {_AGAIN}")
-        for shard in _shards(self.manifest):
-            _check_size(self.folder / shard["file"], shard["bytes"])
-        self._rows = pd.Index(self.index["key"])
-        self._shards = self.index["shard"].to_numpy(dtype=object)
-        self._spans = self.index[["jpg_offset", "jpg_size", "json_offset", "json_size"]].to_numpy(dtype=np.int64)
-        self._file: BinaryIO | None = None
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": None}
-
-    def __enter__(self) -> ShardReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def read(self, key: str) -> Sample:
-        """One sample; DataError when the key is unknown, or the tar holds something else where the index points."""
-        data = self.labels(key)
-        row = self._row(key)
-        offset, size = self._spans[row, :2].tolist()
-        return Sample(key, self._member(self._shards[row], f"{key}.jpg", offset, size), data)
-
-    def labels(self, key: str) -> dict[str, Any]:
-        """Labels of one sample without its image; errors as of `read`."""
-        row = self._row(key)
-        offset, size = self._spans[row, 2:].tolist()
-        text = self._member(self._shards[row], f"{key}.json", offset, size)
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise DataError(
-                f"{self.folder / self._shards[row]}: labels of {key!r} are damaged ({error}). {_AGAIN}"
-            ) from error
-
-    def _row(self, key: str) -> int:
-        try:
-            return int(self._rows.get_loc(key))
-        except KeyError:
-            hint = "Hint: were the frames chosen from other shards? Run subsample again."
-            raise DataError(f"{self.folder}: holds no sample {key!r}. {hint}") from None
-
-    def iterate(self, keys: Iterable[str] | None = None) -> Iterator[Sample]:
-        """Samples in the order given (default: that of the shards)."""
-        return map(self.read, self.index["key"] if keys is None else keys)
-
-    def _member(self, shard: str, name: str, offset: int, size: int) -> bytes:
-        """Content of a member, after its tar header was seen to carry this name and size."""
-        path = self.folder / shard
-        if self._file is None or self._file.name != str(path):
-            self.__exit__()
-            try:
-                self._file = open(path, "rb")  # noqa: SIM115  # stays open for the next sample of the same shard
-            except OSError as error:
-                raise DataError(f"{path}: cannot be opened ({error}). {_AGAIN}") from error
-        header = tarfile.BLOCKSIZE
-        # pread leaves the file position alone: forked workers share it
-        raw = os.pread(self._file.fileno(), header + size, offset - header)
-        if len(raw) != header + size:
-            raise DataError(f"{path}: ends before {name!r} does (the file is cut). {_AGAIN}")
-        try:
-            member = tarfile.TarInfo.frombuf(raw[:header], "utf-8", "surrogateescape")
-        except tarfile.HeaderError as error:
-            raise DataError(
-                f"{path}: no tar member where {name!r} should be ({error}): damaged or swapped. {_AGAIN}"
-            ) from error
-        if (member.name, member.size) != (name[: tarfile.LENGTH_NAME], size):  # longer names are cut in this header
-            raise DataError(f"{path}: holds {member.name!r} where {name!r} should be: damaged or swapped. {_AGAIN}")
-        return raw[header:]
-
-
-def verify(manifest: str | Path) -> None:
-    """Read all tars of a manifest.json and compare their sha256; DataError names the first that differs."""
-    for shard in _shards(_read_manifest(manifest)):
-        path = Path(manifest).parent / shard["file"]
-        _check_size(path, shard["bytes"])
-        if sha256_file(path) != shard["sha256"]:
-            raise DataError(f"{path}: its sha256 is not the recorded one: damaged or swapped. {_AGAIN}")
-
-
-def _read_manifest(path: str | Path) -> dict[str, Any]:
-    manifest = read_json(path)
-    if manifest.get("version") != VERSION:
-        raise DataError(f"{path}: has version {manifest.get('version')!r}, expected {VERSION}. {_AGAIN}")
-    return manifest
-
-
-def _shards(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [shard for split in manifest["splits"].values() for shard in split["shards"]]
-
-
-def _check_size(path: Path, size: int) -> None:
-    if not path.is_file():
-        raise DataError(f"{path}: the shard is missing. {_AGAIN}")
-    if path.stat().st_size != size:
-        raise DataError(f"{path}: {path.stat().st_size} bytes, recorded are {size}: cut or swapped. {_AGAIN}")
 
 
 def export_yolo(

@@ -1,6 +1,6 @@
 """Which frames of a split an arm holds: drawn per class by hash, nested, exact in size, spread over videos; pure functions.
 
-Not here: splits (splits.py), settings (lib/config/subsample.py), reading samples (shards.py).
+Not here: splits (splits.py), settings (lib/config/subsample.py), reading samples (reader.py), counts (arm_counts.py).
 
 The rule. F_c = the frames that hold class c, p_c its stated fraction (1 where none is stated). Every frame of F_c gets u
 = BLAKE2b-64(seed, c, key), which puts F_c into one order; S_c is its first ceil(p_c |F_c|) frames, p_c taken as the
@@ -15,6 +15,11 @@ without a frame once there are as many frames as videos. The others follow by (r
 ties by u: the Webster / Sainte-Laguë seats of the videos. Largest remainder would share as fairly, but is not monotone in
 the total (the Alabama paradox): with it, a larger arm could lose a frame of a smaller one. Ranks within a video do not
 depend on the others.
+
+Whole units. With unit `video`, S_c is all of F_c in the first ceil(p_c V_c) of the V_c videos that hold c, ordered by hash.
+With unit `segment` videos are cut at every multiple of segment_s; the segments that hold c stand in the order above (a
+segment takes the place of a frame), and S_c is all of F_c in the first of them that together hold at least ceil(p_c |F_c|)
+frames: nested, and too large by less than one segment. Segments of equal weight give exactly ceil(p_c N_c) of N_c.
 """
 
 from __future__ import annotations
@@ -22,38 +27,44 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from math import ceil
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.config.base import ConfigError, nearest
 from lib.config.subsample import Arm
+from lib.data.hashing import hashes
 from lib.data.splits import exact
-from lib.files import DataError, sha256_text
+from lib.files import DataError
 
 BACKGROUND, CONTROL = "background", "control"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Pool:
-    """The N frames of the arm's split as arrays: keys, videos (N,) str, numbers (N,) int64.
+class Pool:
+    """The N frames of the arm's split as arrays: keys, videos (N,) str, numbers (N,) int64, codes (N,) int, number of the
+    video.
 
     members: class -> (n,) int64, rows of the frames that hold it, ascending. boxes: class -> (n,) int64, how many of it
     each of them holds (empty when the index does not say). background: (m,) int64, rows without a class. ignored: (N,)
-    bool, whether a frame holds ignored boxes (None when the index does not say).
+    bool, whether a frame holds ignored boxes (None when the index does not say). units: (N,) int64, number of the video or
+    segment that is drawn whole with a frame; unit_names, unit_videos: (U,) its name and the number of its video (None with
+    unit frame).
     """
 
     keys: np.ndarray
     videos: np.ndarray
     numbers: np.ndarray
+    codes: np.ndarray
     members: dict[str, np.ndarray]
     boxes: dict[str, np.ndarray]
     background: np.ndarray
     ignored: np.ndarray | None
+    units: np.ndarray | None
+    unit_names: np.ndarray | None
+    unit_videos: np.ndarray | None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -64,14 +75,14 @@ def subsample(
 ) -> pd.DataFrame:
     """The frames of an arm: key, video, frame, reason, in the order of `index`.
 
-    index: key, video, frame, classes (list of the distinct classes in the frame); with a column `split`, only rows of
-    arm.split are drawn from. size: frames of the arm named by arm.size_of. classes: those of the dataset, for better
-    messages (default: those that `index` holds). reason: the classes that drew the frame, joined by `+` in order of name,
-    or `background`, or `control`. ConfigError: an unknown class, a class without frames in the split, a result without
-    frames.
+    index: key, video, frame, classes (list of the distinct classes in the frame), with unit segment also time_s; with a
+    column `split`, only rows of arm.split are drawn from. size: frames of the arm named by arm.size_of. classes: those of
+    the dataset, for better messages (default: those that `index` holds). reason: the classes that drew the frame, joined
+    by `+` in order of name, or `background`, or `control`. ConfigError: an unknown class, a class without frames in the
+    split, a result without frames.
     """
     known = set(classes if classes is not None else _distinct_classes(index))
-    pool = _pool(index, arm)
+    pool = pool_of(index, arm)
     _check(pool, arm, known, size)
     if size is not None:
         objects = _united(pool, pool.members)
@@ -100,7 +111,8 @@ def _distinct_classes(index: pd.DataFrame) -> set[str]:
     return {name for names in index["classes"] for name in names}
 
 
-def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
+def pool_of(index: pd.DataFrame, arm: Arm) -> Pool:
+    """The frames of the arm's split; index as for `subsample`. ConfigError: none. DataError: a key that stands twice."""
     inside = (index["split"] == arm.split).to_numpy() if "split" in index.columns else slice(None)
     columns = {name: index[name].to_numpy()[inside] for name in index.columns}
     keys, lists = columns["key"].astype(object), columns["classes"].tolist()
@@ -109,9 +121,9 @@ def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
     if (repeated := pd.Index(keys).duplicated()).any():
         raise DataError(f"the index lists {keys[repeated][0]!r} twice. Hint: pack the shards again.")
     lengths = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
-    codes, names = pd.factorize(np.asarray([name for some in lists for name in some], dtype=object), sort=True)
-    by_class = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=len(names)))[:-1]
+    numbers, names = pd.factorize(np.asarray([name for some in lists for name in some], dtype=object), sort=True)
+    by_class = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=len(names)))[:-1]
 
     def per_class(values: np.ndarray) -> dict[str, np.ndarray]:
         parts = np.split(values[by_class], ends)
@@ -120,18 +132,44 @@ def _pool(index: pd.DataFrame, arm: Arm) -> _Pool:
     boxes = {}
     if "instances" in columns:
         boxes = per_class(np.asarray([number for some in columns["instances"] for number in some], dtype=np.int64))
-    return _Pool(
+    videos = columns["video"].astype(object)
+    codes, video_names = pd.factorize(videos)
+    units, unit_names, unit_videos = _units(columns, codes, video_names, arm)
+    return Pool(
         keys=keys,
-        videos=columns["video"].astype(object),
+        videos=videos,
         numbers=columns["frame"],
+        codes=codes,
         members=per_class(np.repeat(np.arange(len(lists)), lengths)),
         boxes=boxes,
         background=np.flatnonzero(lengths == 0),
         ignored=columns["ignored"] > 0 if "ignored" in columns else None,
+        units=units,
+        unit_names=unit_names,
+        unit_videos=unit_videos,
     )
 
 
-def _check(pool: _Pool, arm: Arm, known: set[str], size: int | None) -> None:
+def _units(
+    columns: Mapping[str, np.ndarray], codes: np.ndarray, videos: np.ndarray, arm: Arm
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """(units, unit_names, unit_videos) as Pool has them; codes: (N,) int, place of a frame's video in `videos`."""
+    if arm.unit == "frame":
+        return None, None, None
+    if arm.unit == "video":
+        return codes, videos, np.arange(len(videos))
+    if "time_s" not in columns:
+        raise DataError("unit segment needs the index's column time_s. Hint: pack the shards again.")
+    # whole microseconds: 0.3 s / 0.1 s as binary numbers is a little less than 3
+    times = np.rint(columns["time_s"].astype(np.float64) * 1e6).astype(np.int64)
+    numbers = times // round(arm.segment_s * 1e6)
+    distinct, units = np.unique(codes * (numbers.max() + 1) + numbers, return_inverse=True)
+    of_video, number = np.divmod(distinct, numbers.max() + 1)
+    names = [f"{videos[video]}\0{one}" for video, one in zip(of_video.tolist(), number.tolist(), strict=True)]
+    return units, np.asarray(names, dtype=object), of_video
+
+
+def _check(pool: Pool, arm: Arm, known: set[str], size: int | None) -> None:
     if (size is None) != (arm.size_of is None):
         raise ConfigError(f"size_of is {arm.size_of!r}, but the size of that arm is {size!r}. Hint: give both or neither.")
     for name in arm.fractions:
@@ -147,7 +185,7 @@ def _check(pool: _Pool, arm: Arm, known: set[str], size: int | None) -> None:
         _log.warning("classes without a stated fraction are taken whole (1.0): %s", ", ".join(silent))
 
 
-def _united(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
+def _united(pool: Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     """Frames that any class drew."""
     kept = np.zeros(len(pool), dtype=bool)
     for rows in drawn.values():
@@ -155,7 +193,7 @@ def _united(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.flatnonzero(kept)
 
 
-def _accepted_by_all(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
+def _accepted_by_all(pool: Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
     """Frames that every class in them drew."""
     size = len(pool)
     held, accepted = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
@@ -165,7 +203,7 @@ def _accepted_by_all(pool: _Pool, drawn: Mapping[str, np.ndarray]) -> np.ndarray
     return np.flatnonzero((held > 0) & (accepted == held))
 
 
-def _background(pool: _Pool, arm: Arm, seed: int, *, objects: int) -> np.ndarray:
+def _background(pool: Pool, arm: Arm, seed: int, *, objects: int) -> np.ndarray:
     """Rows of background frames; objects: how many frames with an object the arm holds."""
     if isinstance(arm.background, str):
         return pool.background if arm.background == "all" else pool.background[:0]
@@ -174,9 +212,8 @@ def _background(pool: _Pool, arm: Arm, seed: int, *, objects: int) -> np.ndarray
     count = min(len(pool.background), requested_background(arm, objects, len(pool.background)))
     if arm.unit == "frame":
         return _first_frames(pool, pool.background, count, seed, f"\0{BACKGROUND}")
-    order, lengths = _video_order(pool, pool.background, seed, f"\0{BACKGROUND}")
-    videos = int(np.searchsorted(np.cumsum(lengths), count)) + 1 if count else 0  # whole videos until there are enough
-    return _frames_of(pool, pool.background, order[:videos])
+    order, lengths = _unit_order(pool, pool.background, arm.unit, seed, f"\0{BACKGROUND}")
+    return _frames_of(pool, pool.background, order[: _enough(lengths, count)])
 
 
 def requested_background(arm: Arm, objects: int, background: int) -> int:
@@ -188,126 +225,77 @@ def requested_background(arm: Arm, objects: int, background: int) -> int:
     return ceil(exact(arm.background.ratio or 0.0) * objects)
 
 
-def _share(pool: _Pool, rows: np.ndarray, share: float, unit: str, seed: int, purpose: str) -> np.ndarray:
+def _share(pool: Pool, rows: np.ndarray, share: float, unit: str, seed: int, purpose: str) -> np.ndarray:
     if share in (0, 1):
         return rows if share else rows[:0]
+    count = ceil(exact(share) * len(rows))
     if unit == "frame":
-        return _first_frames(pool, rows, ceil(exact(share) * len(rows)), seed, purpose)
-    order, _ = _video_order(pool, rows, seed, purpose)
-    return _frames_of(pool, rows, order[: ceil(exact(share) * len(order))])
+        return _first_frames(pool, rows, count, seed, purpose)
+    order, lengths = _unit_order(pool, rows, unit, seed, purpose)
+    units = ceil(exact(share) * len(order)) if unit == "video" else _enough(lengths, count)
+    return _frames_of(pool, rows, order[:units])
 
 
-def _first_frames(pool: _Pool, rows: np.ndarray, count: int, seed: int, purpose: str) -> np.ndarray:
-    return rows[frame_order(pool.keys[rows], pool.videos[rows], seed, purpose)[:count]]
+def _first_frames(pool: Pool, rows: np.ndarray, count: int, seed: int, purpose: str) -> np.ndarray:
+    """The first `count` of `rows` in the order of `frame_order`, without putting all of them into it."""
+    if not count:
+        return rows[:0]
+    u = hashes(pool.keys[rows], seed, purpose)
+    seat = _seats(u, pool.codes[rows])
+    last = np.partition(seat, count - 1)[count - 1]
+    surely, perhaps = np.flatnonzero(seat < last), np.flatnonzero(seat == last)
+    perhaps = perhaps[np.argsort(u[perhaps])]
+    return rows[np.concatenate([surely, perhaps[: count - len(surely)]])]
 
 
-def frame_order(keys: Iterable[str], videos: Iterable[str], seed: int, purpose: str) -> np.ndarray:
+def frame_order(keys: Iterable[str], videos: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     """(N,) int64: places of the N frames in the order in which they are drawn (the rule is in the module's docstring).
 
-    purpose: the class, so that the draws of different classes are independent.
+    videos: (N,) names or numbers of the frames' videos. purpose: the class, so that the draws of different classes are
+    independent.
     """
-    u = _hashes(keys, seed, purpose)
-    codes, _ = pd.factorize(np.asarray(videos, dtype=object))
-    by_video = np.lexsort((u, codes))
+    u = hashes(keys, seed, purpose)
+    return np.lexsort((u, _seats(u, np.asarray(videos))))
+
+
+def _seats(u: np.ndarray, videos: np.ndarray) -> np.ndarray:
+    """(N,) float64: Webster seat of each frame among its video's frames, which stand by u."""
+    codes, _ = pd.factorize(videos)
+    by_u = np.argsort(u)
     lengths = np.bincount(codes)
+    small = codes.astype(np.uint16) if len(lengths) < 2**16 else codes  # numpy sorts 16 bits by radix, in linear time
+    by_video = by_u[np.argsort(small[by_u], kind="stable")]
     starts = np.cumsum(lengths) - lengths
     rank = np.empty(len(u), dtype=np.int64)
     rank[by_video] = np.arange(len(u)) - np.repeat(starts, lengths)
-    seat = np.where(rank == 0, 0.0, (rank + 0.5) / lengths[codes])  # every video's first frame before any second one
-    return np.lexsort((u, seat))
+    return np.where(rank == 0, 0.0, (rank + 0.5) / lengths[codes])  # every video's first frame before any second one
 
 
-def _video_order(pool: _Pool, rows: np.ndarray, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
-    """((V,) video ids in the order in which they are drawn, (V,) how many of `rows` each holds)."""
-    codes, videos = pd.factorize(pool.videos[rows], sort=True)
-    lengths = np.bincount(codes)
-    order = np.argsort(_hashes(videos, seed, f"{purpose}\0video"), kind="stable")
-    return videos[order], lengths[order]
+def _unit_order(pool: Pool, rows: np.ndarray, unit: str, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+    """((U,) numbers of the units in the order in which they are drawn, (U,) how many of `rows` each holds)."""
+    present, lengths = np.unique(pool.units[rows], return_counts=True)
+    names = pool.unit_names[present]
+    if unit == "video":
+        order = np.argsort(hashes(names, seed, f"{purpose}\0video"), kind="stable")
+    else:
+        order = frame_order(names, pool.unit_videos[present], seed, f"{purpose}\0segment")
+    return present[order], lengths[order]
 
 
-def _frames_of(pool: _Pool, rows: np.ndarray, videos: np.ndarray) -> np.ndarray:
-    return rows[np.isin(pool.videos[rows], videos)]
+def _enough(lengths: np.ndarray, count: int) -> int:
+    """How many units, taken in order, hold at least `count` frames."""
+    return int(np.searchsorted(np.cumsum(lengths), count)) + 1 if count else 0
 
 
-def _hashes(names: Iterable[str], seed: int, purpose: str) -> np.ndarray:
-    """(N,) uint64: BLAKE2b-64 of (seed, purpose, name); u / 2^64 would be uniform in [0, 1)."""
-    start = blake2b(f"{seed}\0{purpose}\0".encode(), digest_size=8)
-    digests = []
-    for name in names:
-        one = start.copy()
-        one.update(name.encode())
-        digests.append(one.digest())
-    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
+def _frames_of(pool: Pool, rows: np.ndarray, units: np.ndarray) -> np.ndarray:
+    drawn = np.zeros(len(pool.unit_names), dtype=bool)
+    drawn[units] = True
+    return rows[drawn[pool.units[rows]]]
 
 
-def _result(pool: _Pool, drawn: Mapping[str, np.ndarray], kept: np.ndarray) -> pd.DataFrame:
+def _result(pool: Pool, drawn: Mapping[str, np.ndarray], kept: np.ndarray) -> pd.DataFrame:
     reasons = np.full(len(pool), "", dtype=object)
     for name, rows in drawn.items():
         reasons[rows] = np.where(reasons[rows] == "", name, reasons[rows] + f"+{name}")
     columns = {"key": pool.keys, "video": pool.videos, "frame": pool.numbers, "reason": reasons}
     return pd.DataFrame({name: values[kept] for name, values in columns.items()})
-
-
-def counts(index: pd.DataFrame, frames: pd.DataFrame, arm: Arm) -> dict[str, Any]:
-    """Requested and achieved numbers of an arm, as plain values.
-
-    index: as for `subsample`, with `instances` (list of the number of boxes, parallel to `classes`) and, if present,
-    `ignored` (boxes that are neither object nor background). Per class: fraction (stated or 1), frames and instances in
-    the split (`pool_`), requested (of the unit), achieved; ratio = frames against the class with most frames, as 1:4 is
-    0.25. sha256 is that of the sorted keys: equal sums mean equal arms.
-    """
-    pool = _pool(index, arm)
-    kept = pd.Index(pool.keys).isin(frames["key"])
-    of_class = {name: _class_counts(pool, kept, name, rows, arm) for name, rows in pool.members.items()}
-    for prefix in ("pool_", ""):
-        most = max((one[f"{prefix}frames"] for one in of_class.values()), default=0)
-        for one in of_class.values():
-            one[f"{prefix}ratio"] = round(one[f"{prefix}frames"] / most, 6) if most else None
-    held = int(kept[pool.background].sum())
-    objects = int(kept.sum()) - held
-    background: dict[str, Any] = {"pool": len(pool.background), "achieved": held}
-    background["requested"] = requested_background(arm, objects, len(pool.background)) if arm.size_of is None else None
-    if pool.ignored is not None:  # such a frame holds something that the labels pass over
-        background["with_ignored_boxes"] = int((kept & pool.ignored)[pool.background].sum())
-    return {
-        "frames": int(kept.sum()),
-        "pool_frames": len(pool),
-        "videos": len(set(pool.videos[kept])),
-        "pool_videos": len(set(pool.videos)),
-        "background": background,
-        "classes": of_class,
-        "sha256": key_digest(frames["key"]),
-    }
-
-
-def _class_counts(pool: _Pool, kept: np.ndarray, name: str, rows: np.ndarray, arm: Arm) -> dict[str, Any]:
-    found: dict[str, Any] = {"pool_frames": len(rows), "frames": int(kept[rows].sum())}
-    if arm.size_of is None:
-        fraction = arm.fractions.get(name, 1.0)
-        found |= {"fraction": fraction, "stated": name in arm.fractions}
-        units = len(set(pool.videos[rows])) if arm.unit == "video" else len(rows)
-        found[f"requested_{arm.unit}s"] = ceil(exact(fraction) * units)
-    found["achieved_fraction"] = round(found["frames"] / len(rows), 6)
-    if pool.boxes:
-        boxes = pool.boxes[name]
-        found |= {"pool_instances": int(boxes.sum()), "instances": int(boxes[kept[rows]].sum())}
-    return found
-
-
-def key_digest(keys: Iterable[str]) -> str:
-    """sha256 of a set of keys, whatever their order."""
-    return sha256_text("\n".join(sorted(keys)))
-
-
-def check_arms(digests: Mapping[str, str], *, allow_equal: bool = False) -> list[list[str]]:
-    """Groups of arms (name -> key_digest) that are the same frames; ConfigError naming them unless `allow_equal`."""
-    same: dict[str, list[str]] = {}
-    for name in sorted(digests):
-        same.setdefault(digests[name], []).append(name)
-    equal = [names for names in same.values() if len(names) > 1]
-    if equal and not allow_equal:
-        raise ConfigError(
-            f"these arms resolve to the same frames: {'; '.join(' = '.join(names) for names in equal)}. "
-            "Hint: change their fractions, leave one out, or state `allow_equal_arms: true`."
-        )
-    return equal

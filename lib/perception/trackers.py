@@ -143,6 +143,8 @@ def track_video(
     """
     if detections["video"].nunique() > 1:
         raise ValueError("track_video takes the detections of one video")
+    if needs_pixels(settings) and pictures is None and len(detections):
+        raise ValueError(f"{settings.kind} with cmc: {getattr(settings, 'cmc', 'off')} needs the frames' pictures")
     detections = detections.sort_values("frame", kind="stable").reset_index(drop=True)
     strangers = sorted(set(detections["frame"]) - set(frames))
     if strangers:

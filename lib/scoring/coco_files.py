@@ -235,4 +235,5 @@ def _refuse(path: Path, place: str, value: Any, allowed: str, hint: str) -> NoRe
     where = f"{path}: {place}: " if place else f"{path}: "
     hint, value = hint.removeprefix("Hint: ").rstrip("."), str(value)
     value = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
-    raise DataError(f"{where}{value}; allowed: {allowed}. Hint: {hint}.")
+    end = "" if hint.endswith("?") else "."
+    raise DataError(f"{where}{value}; allowed: {allowed}. Hint: {hint}{end}")

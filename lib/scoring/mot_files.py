@@ -216,7 +216,8 @@ def _check(
 
 
 def _refuse(path: Path, line: int, value: str, allowed: str, hint: str) -> NoReturn:
-    raise DataError(f"{path}:{line}: {value[:200]}; allowed: {allowed}. Hint: {hint}.")
+    end = "" if hint.endswith("?") else "."
+    raise DataError(f"{path}:{line}: {value[:200]}; allowed: {allowed}. Hint: {hint}{end}")
 
 
 def stated_length(truth: Path) -> int | None:

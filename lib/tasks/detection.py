@@ -16,7 +16,8 @@ import pandas as pd
 from lib.config.evaluate import EvaluateSettings
 from lib.config.predict import PredictSettings, Tta
 from lib.config.train import TrainingSettings
-from lib.data.shards import ShardReader, export_yolo
+from lib.data.reader import ShardReader
+from lib.data.shards import export_yolo
 from lib.files import DataError, read_json, write_json
 from lib.metrics import detection as metrics
 from lib.tables import COLUMNS, DETECTIONS, empty, read_table

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,27 @@ def sharded(bench, tmp_path: Path) -> Bench:
     words = ["--settings", place.settings("shard", shardset="s"), *place.chunk()[:2]]
     assert run("shard", *words, "--output", place.path("shards", "d", "s", "manifest.json"))[0] == 0
     return place
+
+
+def test_shards_of_the_site_stand_in_when_they_are_the_same(sharded: Bench, tmp_path: Path, monkeypatch) -> None:
+    packed = sharded.path("shards", "d", "s")
+    identity = read_json(packed / "meta.json")["identity"]
+    shutil.move(sharded.path("shards"), tmp_path / "site")
+    monkeypatch.setenv("WDS_SHARDS", str(tmp_path / "site"))
+    words = ["--settings", sharded.settings("shard", shardset="s"), *sharded.chunk()[:2]]
+    assert run("shard", *words, "--output", packed / "manifest.json")[0] == 0
+    meta = read_json(packed / "meta.json")
+    assert meta["identity"] == identity and meta["taken_from"] == str(tmp_path / "site" / "d" / "s" / "manifest.json")
+    assert [path.is_symlink() for path in packed.glob("*.tar")] == [True]
+    assert sharded.subsample("half")[0] == 0
+
+    settings = json.loads(words[1])
+    settings["shardset"]["stride"] = 2
+    code, text = run(
+        "shard", "--settings", json.dumps(settings), *words[2:], "--output", tmp_path / "d" / "s" / "manifest.json"
+    )
+    assert code == WRONG and "settings.shardset.stride is 1, wanted is 2" in text and "Hint: unset paths.shards" in text
+    assert not (tmp_path / "d").exists()
 
 
 @pytest.mark.parametrize(

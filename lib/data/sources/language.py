@@ -4,12 +4,12 @@ boxes and durations (lib/data/language.py), other formats of such truths.
     {"videos": [{"file_name": "a.mp4",
                  "queries": [{"query": "a-q0", "text": "…", "start_s": 1.2, "end_s": 3.4, "template": "…", "evidence": ""}],
                  "relations": [{"frame": 0, "subject": 3, "group": "spatial", "predicate": "behind", "object": 5}],
-                 "captions": [{"caption": "a-c0", "text": "…"}],
+                 "captions": [{"caption": "a-c0", "text": "…", "start_s": 1.2, "end_s": 3.4}],
                  "answers": [{"question": "a-a0", "kind": "…", "text": "…?", "answer": "…", "evidence": "…"}]}]}
 
-Every list may be absent, and so may template, evidence, group and kind. `file_name` is that of the annotations' `videos`
-(of an image, its path from the root). Frames count from 0, subject and object are track ids, times are s from the first
-frame. Other keys are an error.
+Every list may be absent, and so may template, evidence, group, kind, and the times of a caption (then of the whole).
+`file_name` is that of the annotations' `videos` (of an image, its path from the root). Frames count from 0, subject and
+object are track ids, times are s from the first frame. Other keys are an error.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.files import DataError, read_json
-from lib.tables import COLUMNS, LANGUAGE
+from lib.tables import CAPTIONS, COLUMNS, LANGUAGE
 
-OPTIONAL = frozenset({"template", "evidence", "group", "kind"})
+OPTIONAL = {"template": "", "evidence": "", "group": "", "kind": ""}
+_WHOLE = {"start_s": math.nan, "end_s": math.nan}  # a caption without times is one of the whole
 
 Rows = dict[str, list[dict[str, Any]]]
 """Kind of tables.LANGUAGE -> rows, keyed by `original`."""
@@ -61,15 +62,15 @@ def _row(entry: Any, kind: str, where: str, name: str) -> dict[str, Any]:
     columns = {column: type_ for column, type_ in COLUMNS[kind].items() if column != "video"}
     if not isinstance(entry, dict):
         raise DataError(f"{where} must be an object with {', '.join(columns)}.")
-    wrong = sorted(set(entry) - set(columns)) or sorted(set(columns) - set(entry) - OPTIONAL)
+    absent = OPTIONAL | (_WHOLE if kind == CAPTIONS else {})
+    wrong = sorted(set(entry) - set(columns)) or sorted(set(columns) - set(entry) - set(absent))
     if wrong:
         raise DataError(f"{where}: {wrong[0]!r} is missing or unknown; needed: {', '.join(columns)}.")
     row: dict[str, Any] = {"original": name}
     for column, type_ in columns.items():
-        value = entry.get(column, "")
-        if not _fits(value, type_):
-            raise DataError(f"{where}: {column!r} must be {_WORDS[type_]}, got {value!r}.")
-        row[column] = value
+        row[column] = entry[column] if column in entry else absent[column]
+        if column in entry and not _fits(row[column], type_):
+            raise DataError(f"{where}: {column!r} must be {_WORDS[type_]}, got {row[column]!r}.")
     return row
 
 

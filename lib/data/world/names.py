@@ -6,11 +6,14 @@ the orange vest"), and by all that is to be seen of it ("the blue truck", "… a
 
 from __future__ import annotations
 
+from itertools import product
+
 from lib.data.world.events import HOOK, LOAD, PERSON, VEHICLE, Event, Thing
 
 LEVELS = (0, 1, 2)
 _CLASS_WORDS = {PERSON: "worker", HOOK: "hook", VEHICLE: "vehicle", LOAD: "load"}
 PLURALS = frozenset({"beams", "pipes"})
+"""Nouns that take the plural of a verb."""
 
 
 def name(thing: Thing, level: int) -> str:
@@ -35,10 +38,8 @@ def levels_that_single_out(event: Event, events: list[Event], things: dict[int, 
 
 
 def _ladder(actors: int) -> list[tuple[int, ...]]:
-    """Levels per actor from vague to precise; the later actor is made precise first ("the hook" has no more words)."""
-    if actors < 2:
-        return [(level,) for level in LEVELS][: len(LEVELS) if actors else 0] or [()]
-    return sorted(((first, second) for first in LEVELS for second in LEVELS), key=lambda pair: (sum(pair), pair))
+    """Levels per actor from vague to precise; of equally precise ones, that which says more about the later actor first."""
+    return sorted(product(LEVELS, repeat=actors), key=lambda levels: (sum(levels), levels))
 
 
 def _names(event: Event, levels: tuple[int, ...], things: dict[int, Thing]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _SLACK = 1.0  # queries by which a channel may exceed its share
 TEMPLATES: dict[tuple[str, str], tuple[str, str]] = {
     ("lifts", HOOK): ("hook-lifts", "When does {0} lift {1}?"),
     ("lowers", HOOK): ("hook-lowers", "When does {0} lower {1}?"),
-    ("carries", HOOK): ("hook-carries", "When does {1} hang from {0}?"),
+    ("carries", HOOK): ("hook-carries", "When does {0} carry {1}?"),
     ("waits", HOOK): ("hook-waits", "When does {0} stay still at {1}?"),
     ("rises", HOOK): ("hook-rises", "When does {0} go up empty?"),
     ("descends", HOOK): ("hook-descends", "When does {0} come down empty?"),
@@ -53,13 +53,14 @@ TEMPLATES: dict[tuple[str, str], tuple[str, str]] = {
     ("drives", VEHICLE): ("vehicle-drives", "When does {0} drive?"),
     ("parks", VEHICLE): ("vehicle-parks", "When does {0} stand still?"),
     ("digs", VEHICLE): ("vehicle-digs", "When does {0} dig?"),
-    ("seen", LOAD): ("load-seen", "When is {0} in the picture?"),
+    ("seen", LOAD): ("load-seen", "When can {0} be seen?"),
     ("horn", ""): ("sound-horn", "When does the horn sound?"),
     ("siren", ""): ("sound-siren", "When does the siren sound?"),
     ("whistle", ""): ("sound-whistle", "When does the whistle sound?"),
     ("bell", ""): ("sound-bell", "When does the bell sound?"),
 }
-"""(kind of event, class of its first actor) -> (template, text with the actors' names)."""
+"""(kind of event, class of its first actor) -> (template, text with the actors' names). Loads may be plural ("the pipes"):
+they are no subject of "does" or "is"."""
 
 
 def queries_of(episodes: list[Episode]) -> list[dict[str, Any]]:

@@ -10,11 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lib.data.world.captions import captions_of
 from lib.data.world.events import Episode
 from lib.data.world.queries import queries_of
+from lib.data.world.questions import answers_of
 from lib.data.world.relations import relations_of
 
 Maker = Callable[[list[Episode]], list[dict[str, Any]]]
 
-MAKERS: dict[str, Maker] = {"queries": queries_of, "relations": relations_of}
+MAKERS: dict[str, Maker] = {
+    "queries": queries_of,
+    "relations": relations_of,
+    "captions": captions_of,
+    "answers": answers_of,
+}
 """Key of the language JSON (queries, relations, captions, answers) -> its maker."""

@@ -78,12 +78,22 @@ def test_a_table_of_downloads_is_an_input_and_folders_are_not() -> None:
     assert watched.digest == ""
 
 
+def test_annotations_and_what_lies_beside_them_in_words_are_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the digest of the folder is remembered below the working directory
+    (tmp_path / "site").mkdir()
+    source = {"format": "coco", "root": str(tmp_path / "site"), "annotations": {"train": "t.json"}}
+    source["language"] = {"train": "t.language.json"}
+    study = load_study(overrides={"datasets": {"mine": {"source": source}}})
+    watched = raw_inputs(study, "mine")
+    assert watched.files == [str(tmp_path / "site" / name) for name in ("t.json", "t.language.json")]
+
+
 def test_folders_of_the_site_reach_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in ("VIPERSIGHT_MIRROR", "VIPERSIGHT_RAW", "VIPERSIGHT_STUDY", "VIPERSIGHT_RUN", "PYTHONPATH"):
+    for key in ("VIPERSIGHT_MIRROR", "VIPERSIGHT_RAW", "WDS_SHARDS", "VIPERSIGHT_STUDY", "VIPERSIGHT_RUN", "PYTHONPATH"):
         monkeypatch.setenv(key, "")  # so that it is put back after the test
-    study = load_study(overrides={"paths": {"mirror": "/data/mirror"}})
+    study = load_study(overrides={"paths": {"mirror": "/data/mirror", "shards": "/data/shards"}})
     provenance.announce_run("demo", ["config/a b.yaml"], [], study.paths.folders())
-    assert os.environ["VIPERSIGHT_MIRROR"] == "/data/mirror"
+    assert os.environ["VIPERSIGHT_MIRROR"] == "/data/mirror" and os.environ["WDS_SHARDS"] == "/data/shards"
     assert os.environ["VIPERSIGHT_RUN"] == "snakemake --configfile 'config/a b.yaml'"
 
 

@@ -49,7 +49,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder in which the plain study has left the chain; the working folder is around it."""
     monkeypatch.chdir(tmp_path)
     for place, (job, wildcards, sources) in CHAIN.items():
-        settings = json.loads(getattr(Jobs(PLAIN), job)(SimpleNamespace(**wildcards)))
+        settings = json.loads(getattr(Jobs(PLAIN), job)(SimpleNamespace(**{"dataset": "site"} | wildcards)))
         recipe = settings.pop("recipe", 1)
         meta = {"identity": place, "recipe": recipe, "settings": settings | {"seed": 0}, "inputs": {"made from": sources}}
         name = f"{place}.meta.json" if "=" in Path(place).name and not place.startswith("train") else f"{place}/meta.json"

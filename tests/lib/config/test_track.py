@@ -84,6 +84,7 @@ def test_kind_chooses_the_section() -> None:
         ({"kind": "botsort", "track_low_thresh": 0.6}, "must not exceed track_high_thresh 0.5"),
         ({"kind": "botsort", "proximity_thresh": 0.4}, "unknown key 'proximity_thresh'"),
         ({"kind": "deepocsort", "cmc": "ecc"}, "'off' or 'sof'"),
+        ({"kind": "botsort", "cmc": "sift"}, "'off', 'ecc', 'orb' or 'sof'"),
         ({"kind": "hybridsort", "use_byte": False, "low_thresh": 0.2}, "low_thresh 0.2 has an effect only with use_byte"),
         ({"kind": "hybridsort", "tcm_byte_step": False, "tcm_byte_step_weight": 2}, "only with tcm_byte_step: true"),
         ({"kind": "hybridsort", "low_thresh": 0.4}, "must not exceed det_thresh 0.3"),

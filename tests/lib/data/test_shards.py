@@ -22,8 +22,9 @@ from lib import tables
 from lib.config.base import ConfigError
 from lib.config.shard import Shardset
 from lib.config.subsample import Arm
+from lib.data.arm_counts import counts
 from lib.data.shards import INDEX_SCHEMA, ShardReader, export_yolo, read_index, verify, write_shards
-from lib.data.subsample import counts, subsample
+from lib.data.subsample import subsample
 from lib.data.video import write_video
 from lib.files import DataError, read_json, sha256_file, write_json
 
@@ -323,10 +324,13 @@ def test_cut_while_open(packed):
 def test_index_of_another_build(world, packed, tmp_path):
     world.write(tmp_path / "other", stride=2)
     (packed.parent / "index.parquet").write_bytes((tmp_path / "other" / "index.parquet").read_bytes())
-    with pytest.raises(DataError, match="states 18 samples"):
+    with pytest.raises(DataError, match=r"index\.parquet: its sha256 is not the one in manifest\.json"):
         ShardReader(packed)
     (packed.parent / "index.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match="not a readable Parquet"):
+        read_index(packed.parent / "index.parquet")
+    (packed.parent / "index.parquet").unlink()
+    with pytest.raises(DataError, match=r"index\.parquet: file not found"):
         ShardReader(packed)
 
 
@@ -411,6 +415,15 @@ def test_refusals(world, tmp_path):
         write_shards(world.manifest.assign(kind="none"), world.frames, world.boxes, None, CLASSES, Shardset(), tmp_path)
     with pytest.raises(DataError, match="decodes to 64x48 px"):
         write_shards(world.manifest.assign(width=50), world.frames, world.boxes, None, CLASSES, Shardset(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("per_shard", "text"), [(100, "would be packed twice"), (9, r"0\.tar and in train-000001")])
+def test_a_video_listed_twice_is_refused(world, tmp_path, per_shard, text):
+    manifest = pd.concat([world.manifest, world.manifest[world.manifest["video"] == "b"]])
+    settings = Shardset(splits=["train"], samples_per_shard=per_shard)
+    with pytest.raises(DataError, match=f"'b-00000[0-2]'.*{text}"):
+        write_shards(manifest, world.frames, world.boxes, None, CLASSES, settings, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

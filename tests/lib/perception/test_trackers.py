@@ -3,6 +3,7 @@ that each setting reaches the tracker object."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -265,8 +266,13 @@ def around(kind: str, name: str) -> dict[str, object]:
     return {"variable_dt": True} if name == "kf_reference_dt_s" else {}
 
 
-LARGE_STEPS = {"min_box_area": 900, "aspect_ratio_thresh": 0.8, "ams_threshold": 50.0, "ams_buffer_size": 2} | {
-    "kf_initial_velocity_scale": 1e-6  # OC-SORT's kin doubt a new track's speed so much that more of it changes nothing
+LARGE_STEPS = {
+    "min_box_area": 900,
+    "aspect_ratio_thresh": 0.8,
+    "ams_threshold": 50.0,
+    "ams_buffer_size": 2,
+    "ams_shrink_ratio": 0.1,
+    "kf_initial_velocity_scale": 1e-6,  # OC-SORT's kin doubt a new track's speed so much that more of it changes nothing
 }
 FIRST = {(one.kind, name): (type(one), value) for one in reversed(CHANGED) for name, value in changes_of(one).items()}
 CASES = [
@@ -305,6 +311,8 @@ def test_centre_distances_need_no_pixels() -> None:
 def test_wrong_frames_are_refused() -> None:
     with pytest.raises(ValueError, match="not looked at"):
         run(crossing("v"), DEFAULTS[0], frames=range(0, FRAMES, 2))
+    with pytest.raises(ValueError, match="needs the frames' pictures"):
+        run(crossing("v"), BotSortTracker(kind="botsort", cmc="sof"))
     with pytest.raises(ValueError, match="one video"):
         run(pd.concat([crossing("v"), crossing("w")]), DEFAULTS[0])
 
@@ -353,7 +361,7 @@ def test_frames_that_nobody_labelled_are_not_empty_frames() -> None:
     tracks, stats = track_chunk(videos, sparse, settings, stride=1, looked_at=labelled)
     assert tracks["track"].nunique() == 1 and len(tracks) == 10 and stats["frames"].tolist() == [10]
     fed, _ = track_chunk(videos, sparse, settings, stride=1)
-    assert fed["track"].nunique() != 1
+    assert len(fed) < len(tracks) / 2
 
 
 FOLLOWING = [
@@ -361,22 +369,25 @@ FOLLOWING = [
     BoostTracker(kind="boosttrack", cmc="orb", min_hits=1),
     DeepOcSortTracker(kind="deepocsort", cmc="sof", min_hits=1),
     HybridSortTracker(kind="hybridsort", cmc="ecc", min_hits=1),
-    OccluBoostTracker(kind="occluboost", cmc="sift", min_hits=1),
+    OccluBoostTracker(kind="occluboost", cmc="sof", min_hits=1),
 ]
 
 
 def panned(folder, steps: int = 12) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A camera that jumps 14 px to and fro over a textured wall with two objects that stand still: manifest, DETECTIONS."""
+    """A camera that jumps 24 px to and fro over a mottled wall with two objects that stand still: manifest, DETECTIONS."""
     rng = np.random.default_rng(3)
-    wall = np.kron(rng.integers(0, 255, (40, 80, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    shifts = [14 * (step % 2) + 3 * step for step in range(steps)]
-    write_video(folder / "pan.mp4", [wall[40:232, 60 + shift : 380 + shift] for shift in shifts], FPS, SIZE)
+    layers = [cv2.GaussianBlur(rng.normal(0, 1, (700, 1200, 1)), (0, 0), blur) for blur in (3, 10, 30)]
+    mottled = sum(layer / layer.std() for layer in layers)
+    wall = np.repeat(np.clip(128 + 40 * mottled, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    width, height = size = (960, 544)
+    shifts = [24 * (step % 2) + 3 * step for step in range(steps)]
+    write_video(folder / "pan.mp4", [wall[90 : 90 + height, 60 + at : 60 + at + width] for at in shifts], FPS, size)
     rows = []
     for frame, shift in enumerate(shifts):
-        for x, y in ((150, 60), (230, 100)):
-            rows.append(["v", frame, frame / FPS, "a", 0.9, x - shift, y, x - shift + 16, y + 40])
+        for x, y in ((450, 160), (700, 300)):
+            rows.append(["v", frame, frame / FPS, "a", 0.9, x - shift, y, x - shift + 24, y + 60])
     facts = {"video": "v", "original": "pan.mp4", "path": str(folder / "pan.mp4"), "kind": "video", "stream": 0, "fps": FPS}
-    videos = pd.DataFrame([facts | {"frames": steps, "width": SIZE[0], "height": SIZE[1]}])
+    videos = pd.DataFrame([facts | {"frames": steps, "width": width, "height": height}])
     return videos, pd.DataFrame(rows, columns=list(COLUMNS[DETECTIONS]))
 
 

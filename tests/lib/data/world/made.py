@@ -36,6 +36,6 @@ def _seen(name: str, drawing: str) -> list[list[int]]:
 
 
 def episode(plan: Plan, options: WorldSource) -> Episode:
-    plain = {"format": "world"} | options.model_dump(exclude={"sound", "evidence", "queries", "videos"})
+    plain = {"format": "world"} | options.model_dump(exclude={"sound", "evidence", "queries", "questions", "videos"})
     drawing = WorldSource.model_validate(plain | {"videos": {plan.split: int(plan.name[-3:]) + 1}})
     return episode_of(plan, options, simulate(plan, options), _seen(plan.name, drawing.model_dump_json()))

@@ -119,7 +119,7 @@ def test_the_first_videos_do_not_depend_on_the_others() -> None:
 
 
 def test_windows_do_not_tell_the_duration() -> None:
-    """Few windows end with their video; its last end is its length in a third of the videos at most; long videos seldom
+    """Few windows end with their video; the last end is its length in a third of the videos at most; long videos hardly
     have longer answers."""
     rows, worlds = asked()
     durations = np.array([worlds[row["video"]].duration_s for row in rows])
