@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -72,8 +73,29 @@ def test_command(demo: Path, page: str, command: str) -> None:
         words.insert(1, "-n")
     if words[:3] == ["python3", "-m", "venv"]:
         return  # set-up itself; the environment that runs this test came from it
+    if "workflow_scripts.score" in words:
+        official_files(demo)
     done = typed(words, demo)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def official_files(folder: Path) -> None:
+    """The COCO and MOTChallenge files that the README's `score` commands name."""
+    square = [[10, 10, 40, 10, 40, 50, 10, 50]]
+    box = {"image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 40], "segmentation": square}
+    truth = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 80}],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [box | {"id": 1, "area": 1200, "iscrowd": 0}],
+    }
+    (folder / "instances.json").write_text(json.dumps(truth))
+    (folder / "results.json").write_text(json.dumps([box | {"score": 0.9}]))
+    rows = "".join(f"{frame},1,{10 + frame},20,30,60,1,1,1\n" for frame in range(1, 6))
+    sequence = folder / "MOT17/train/walk/gt"
+    sequence.mkdir(parents=True, exist_ok=True)
+    (folder / "tracks").mkdir(exist_ok=True)
+    for file in (folder / "gt.txt", folder / "tracks.txt", folder / "tracks/walk.txt", sequence / "gt.txt"):
+        file.write_text(rows)
 
 
 def test_recipe_variant(demo: Path) -> None:
