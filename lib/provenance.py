@@ -94,18 +94,18 @@ def peak_memory_mb() -> float:
     return round(kib / 1024, 1)
 
 
-def announce_run(study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, Path | None]) -> None:
+def announce_run(study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, str]) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 
-    The code's place, the study, how the run is typed (config: the words behind --config); site: folders by environment
-    variable (study.py: SITE_VARIABLES).
+    The code's place, the study, how the run is typed (config: the words behind --config); site: folders and limits by
+    environment variable (Study.site).
     """
     words = ["snakemake"]
     words += ["--configfile", *configfiles] if configfiles else []
     words += ["--config", *config] if config else []
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ.update({"PYTHONPATH": path, "VIPERSIGHT_STUDY": study, "VIPERSIGHT_RUN": shlex.join(words)})
-    os.environ.update({variable: str(folder) for variable, folder in site.items() if folder})
+    os.environ.update(site)
 
 
 def rebuild_command(output: str | Path) -> str:
@@ -130,9 +130,11 @@ def record(
     extra: more facts for readers (attempts, flags); they never enter identity.
     """
     made = making(stage, settings, inputs, raw)
+    beside = meta_path(outputs[0]).parent
     values = {
         **made,
-        "content": {Path(path).name: sha256_file(path) for path in outputs},
+        "input_files": {role: _from_here(given) for role, given in inputs.items()},
+        "content": {os.path.relpath(path, beside): sha256_file(path) for path in outputs},
         "study": os.environ.get("VIPERSIGHT_STUDY"),
         "code": commit(),
         "packages": packages(),
@@ -165,6 +167,13 @@ def making(
         sources["raw"] = raw
     key = identity(stage, recipe, settings, sources)
     return {"identity": key, "stage": stage, "recipe": recipe, "settings": settings, "inputs": sources}
+
+
+def _from_here(given: str | Path | Sequence[str | Path]) -> str | list[str]:
+    """Paths of input files as seen from the working directory: for `check`, never part of an identity."""
+    if isinstance(given, str | Path):
+        return os.path.relpath(given)
+    return [os.path.relpath(one) for one in given]
 
 
 def _program_words() -> list[str]:

@@ -13,6 +13,7 @@ FOLDERS: dict[str, str] = {
     "lib": "what the programs are made of",
     "lib/config": "the settings, one file per section",
     "lib/data": "sources, media, splits, shards, sampling",
+    "lib/data/decoding": "media are decoded in a child process with limits",
     "lib/data/sources": "one file per dataset format",
     "lib/data/world": "the synthetic world",
     "lib/perception": "frames → boxes → tracks",

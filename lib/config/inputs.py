@@ -12,7 +12,7 @@ from typing import Any
 
 from lib.config.base import ConfigError
 from lib.config.jobs import Jobs, Wildcards
-from lib.config.raw import raw_inputs, sequences_without_pictures
+from lib.config.raw import RawInputs, raw_inputs, sequences_without_pictures
 from lib.config.study import Study
 from lib.config.track import needs_pixels
 from lib.files import sha256_file, sha256_text
@@ -24,6 +24,7 @@ class Inputs:
     def __init__(self, study: Study, project: str | Path) -> None:
         self.study = study
         self.project = Path(project)
+        self._raw: dict[str, RawInputs] = {}  # looking through a folder of thousands of files once is enough
         self._without_pictures: dict[str, list[str]] = {}
 
     def code(self, *files: str) -> str:
@@ -43,11 +44,16 @@ class Inputs:
         return chunk_files
 
     def annotations(self, wildcards: Wildcards) -> list[str]:
-        return raw_inputs(self.study, wildcards.dataset).files
+        return self._raw_of(wildcards.dataset).files
 
     def raw_digest(self, wildcards: Wildcards) -> str:
         """Digest of the folders that a dataset is read from: a param, because their files are not inputs."""
-        return raw_inputs(self.study, wildcards.dataset).digest
+        return self._raw_of(wildcards.dataset).digest
+
+    def _raw_of(self, dataset: str) -> RawInputs:
+        if dataset not in self._raw:
+            self._raw[dataset] = raw_inputs(self.study, dataset)
+        return self._raw[dataset]
 
     def trained_weights(self, wildcards: Wildcards) -> str | list[str]:
         """Model that a `weights:` entry takes from this same DAG."""

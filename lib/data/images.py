@@ -1,62 +1,135 @@
-"""Image files: size and soundness by their header (PIL), pixels (OpenCV). Not here: videos, folders of frames (video.py).
+"""Image files: size and soundness by their header (PIL), pixels (OpenCV). Not here: videos, folders of frames
+(decoding/reading.py).
 
 Images are as people see them: turned by their EXIF orientation.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from lib.config.limits import Limits
+from lib.data.decoding.containers import check_size, too_much_memory
+from lib.data.decoding.kinds import check_regular
 from lib.files import DataError
 
 _EXIF_ORIENTATION = 0x0112  # 1 = upright; 5 to 8 swap width and height
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")  # by content
+_DAMAGE = re.compile(r"corrupt jpeg data|premature end of jpeg|libpng error|tiff.*error", re.IGNORECASE)
+_HARMLESS = re.compile(r"Corrupt JPEG data: \d{1,2} extraneous bytes before marker 0xd9")  # some cameras pad the end
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a header says: format as "jpeg", size in px after turning by EXIF, whether EXIF turns it."""
+
+    codec: str
+    width: int
+    height: int
+    rotated: bool
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) in px, after turning by EXIF; reads the header only. DataError when unreadable."""
+    check_regular(path)
     with _open(path) as image:
         width, height = image.size
-        turned = _orientation(image) >= 5
-    return (height, width) if turned else (width, height)
+        return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
-def check_image(path: Path) -> tuple[str, bool]:
-    """(format as "jpeg", whether EXIF turns it). DataError when the file is damaged or cut, as far as can be told without
-    decoding: by checksums where the format has them, by the end marker of a JPEG.
+def check_image(path: Path, limits: Limits, *, decode: bool) -> ImageFacts:
+    """Facts of an image. DataError when it is too large, animated, cut or damaged.
+
+    Without `decode` damage shows as far as checksums (PNG) and the end marker (JPEG) tell; with it the pixels are read too.
     """
+    check_regular(path)
     with _open(path) as image:
-        codec = str(image.format).lower()
-        rotated = _orientation(image) > 1
+        width, height = image.size
+        check_size(path, width, height, limits)
+        codec, orientation = str(image.format).lower(), _orientation(image)
+        if codec != "mpo" and getattr(image, "n_frames", 1) > 1:
+            raise DataError(
+                f"{path}: holds {image.n_frames} pictures; only the first would be used. Hint: turn an animation into a "
+                "video (.gif, .mp4), and a document into single files."
+            )
         try:
             image.verify()
         except (OSError, SyntaxError, ValueError, struct.error) as error:
-            raise DataError(f"{path}: damaged image ({error}).") from error
-    if codec == "jpeg" and not _ends(path):
-        raise DataError(f"{path}: cut image (its end marker is missing).")
-    return codec, rotated
+            raise DataError(f"{path}: damaged image ({error}). Hint: fetch it again, or leave it out.") from error
+    if codec in ("jpeg", "mpo") and not _ends(path):
+        raise DataError(f"{path}: cut image (its end marker is missing). Hint: fetch it again, or leave it out.")
+    if decode:
+        read_image(path, None, limits)
+    turned = orientation >= 5
+    return ImageFacts(codec, height if turned else width, width if turned else height, orientation > 1)
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, scaled to size = (width, height) px when given. DataError when missing or undecodable."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise DataError(f"{path}: missing or damaged image.")
-    if size is not None and (picture.shape[1], picture.shape[0]) != size:
-        shrinks = size[0] * size[1] < picture.shape[0] * picture.shape[1]
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+def read_image(path: Path, size: tuple[int, int] | None, limits: Limits) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, scaled to size = (width, height) px when given. DataError when missing, too large or damaged.
+
+    Damage inside a JPEG is known only from what libjpeg complains about while decoding: it paints over it and goes on.
+    """
+    check_regular(path)
+    with _open(path) as image:
+        check_size(path, *image.size, limits)
+    try:
+        with _complaints() as said:
+            picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except (cv2.error, MemoryError) as error:
+        raise too_much_memory(path, limits) from error
+    damage = next((line for line in said if _DAMAGE.search(line) and not _HARMLESS.search(line)), "")
+    if picture is None or damage:
+        raise DataError(f"{path}: damaged image ({damage or 'it does not decode'}). Hint: fetch it again, or leave it out.")
+    return cv2.cvtColor(picture if size is None else scaled(picture, size), cv2.COLOR_BGR2RGB)
+
+
+def scaled(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 scaled to `size` (width, height) px: means of areas where it shrinks, linear where it grows."""
+    if (picture.shape[1], picture.shape[0]) == size:
+        return picture
+    shrinks = size[0] * size[1] < picture.shape[0] * picture.shape[1]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Lines that libraries write to the process's standard error meanwhile (for single-threaded use, as in the child)."""
+    lines: list[str] = []
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    os.set_blocking(theirs, False)
+    kept = os.dup(2)
+    os.dup2(theirs, 2)
+    try:
+        yield lines
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(theirs)
+        with open(ours, "rb") as said:
+            lines += (said.read() or b"").decode("utf-8", "replace").splitlines()
 
 
 def _open(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({type(error).__name__}: {error}).") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # limits.max_pixels decides
+            return Image.open(path, formats=_FORMATS)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path}: not a readable image ({type(error).__name__}: {error}). Hint: does the suffix tell the truth?"
+        ) from error
 
 
 def _orientation(image: Image.Image) -> int:

@@ -24,7 +24,7 @@ from lib.data.probing import Media, look
 from lib.data.sources import Item, Source
 from lib.data.splits import check_leaks, draw_splits
 from lib.data.truth import Video, boxes_table, class_counts, detections_table, frames_table, write_truth
-from lib.files import DataError, write_json, write_text
+from lib.files import DataError, csv_cell, write_json, write_text
 
 _LISTED = 10
 
@@ -63,10 +63,20 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
     splits = _splits(source.items, dataset)
     ids = unique_ids(item.original for item in source.items)
     chosen = [item for item in source.items if splits[item.original] is not None]
-    media = look(chosen, stream=dataset.stream, cache=out / "state" / "probe.jsonl", workers=workers)
+    media = look(
+        [item for item in chosen if item.original not in source.refused],
+        stream=dataset.stream,
+        cache=out / "state" / "probe.jsonl",
+        workers=workers,
+        check=dataset.check == "frames",
+    )
     furthest = _furthest(source)
-    causes = {item.original: _cause(item, media.get(item.original), furthest) for item in chosen}
+    causes = {
+        item.original: source.refused.get(item.original) or _cause(item, media.get(item.original), furthest)
+        for item in chosen
+    }
     _refuse_broken(causes, dataset.on_missing)
+    causes = _with_damaged(causes, media, dataset.on_damaged)
     videos = [
         _video(item, ids[item.original], str(splits[item.original]), media.get(item.original, Media(None)))
         for item in chosen
@@ -97,7 +107,8 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
     write_json(out / "classes.json", {"classes": order, "source_classes": grouped, "counts": counts})
     changes = _with_notes(changes, [*source.dropped, *notes])
     held = {"boxes": boxes, **language}
-    write_text(out / "quality.csv", _quality(source, videos, ids, splits, causes, held, changes).to_csv(index=False))
+    quality = _quality(source, videos, ids, splits, causes, held, changes)
+    write_text(out / "quality.csv", quality.map(csv_cell).to_csv(index=False))
     tables.write_table(out / "manifest.parquet", manifest, tables.MANIFEST)
     return Summary(
         videos=len(videos),
@@ -159,6 +170,35 @@ def _cause(item: Item, media: Media | None, furthest: dict[str, int]) -> str:
     return ""
 
 
+def _with_damaged(causes: dict[str, str], media: dict[str, Media], on_damaged: str) -> dict[str, str]:
+    """The causes, with those of damaged videos where the policy is not to keep what comes before the damage."""
+    damaged = {
+        name: f"{name}: {_cut(found)}"
+        for name, found in media.items()
+        if found.probe is not None and found.probe.cut and not causes[name]
+    }
+    if on_damaged == "keep" or not damaged:
+        return causes
+    if on_damaged == "fail":
+        listed = "\n  ".join(list(damaged.values())[:_LISTED])
+        more = f"\n  ... and {len(damaged) - _LISTED} more" if len(damaged) > _LISTED else ""
+        raise DataError(
+            f"{len(damaged)} videos are cut or damaged inside:\n  {listed}{more}\nHint: fetch them again, or set "
+            "`on_damaged: keep` (use what comes before the damage) or `on_damaged: skip` (leave them out)."
+        )
+    return causes | damaged
+
+
+def _cut(media: Media) -> str:
+    """In words, what is lost of a video ("" = nothing that is known)."""
+    seen = media.probe
+    if seen is None or not seen.cut:
+        return ""
+    why = seen.damage or "fewer frames than its header states"
+    lost = f"{seen.stated - seen.frames} of {seen.stated} frames are lost" if seen.stated > seen.frames else "it ends early"
+    return f"cut: {lost} ({why})"
+
+
 def _refuse_broken(causes: dict[str, str], on_missing: str) -> None:
     broken = [cause for cause in causes.values() if cause]
     if broken and on_missing == "fail":
@@ -193,8 +233,8 @@ def _warnings(source: Source, counts: dict[str, dict[str, dict[str, int]]], orde
 
 def _cut_short(videos: list[Video]) -> list[str]:
     """A video that lost its end is used as far as it goes, and said to be so."""
-    cut = [video.item.original for video in videos if video.media.probe is not None and video.media.probe.cut]
-    return [f"{name!r} is cut: fewer frames than its header states are used" for name in cut]
+    cut = [(video.item.original, _cut(video.media)) for video in videos]
+    return [f"{name!r} is {what}; it is used as far as it goes" for name, what in cut if what]
 
 
 def _with_notes(changes: dict[str, Counter[str]], noted: list[dict[str, Any]]) -> dict[str, Any]:
@@ -232,14 +272,23 @@ def _quality(
         row |= {"boxes_clipped": changes["clipped"][name], "boxes_dropped": changes["dropped"][name]}
         rows.append(row)
     order = ["video", "original", "split", "status", "cause", "frames", "fps", "width", "height", "duration_s"]
-    order += ["rotated", "variable_rate", "audio", "boxes", "boxes_clipped", "boxes_dropped", *tables.LANGUAGE]
-    whole = dict.fromkeys(("frames", "width", "height"), "Int64")  # empty for skipped files, never 480.0
+    order += [
+        "frames_lost",
+        "rotated",
+        "variable_rate",
+        "audio",
+        "boxes",
+        "boxes_clipped",
+        "boxes_dropped",
+        *tables.LANGUAGE,
+    ]
+    whole = dict.fromkeys(("frames", "frames_lost", "width", "height"), "Int64")  # empty for skipped files, never 480.0
     return pd.DataFrame(rows, columns=order).astype(whole).sort_values("video", ignore_index=True)
 
 
 def _looks(video: Video, notes: str) -> dict[str, Any]:
     seen = video.media.probe
-    cut = "cut: fewer frames than its header states" if seen is not None and seen.cut else ""
+    cut = _cut(video.media)
     return {
         "status": "ok",
         "cause": "; ".join(part for part in (cut, notes) if part),
@@ -248,6 +297,7 @@ def _looks(video: Video, notes: str) -> dict[str, Any]:
         "width": video.width,
         "height": video.height,
         "duration_s": round(_duration(video), 6),
+        "frames_lost": max(0, seen.stated - seen.frames) if seen is not None and seen.cut else 0,
         "rotated": seen is not None and seen.rotated,
         "variable_rate": seen is not None and seen.variable_rate,
         "audio": seen is not None and seen.has_audio,

@@ -2,6 +2,7 @@
 
 What was seen of a file is kept by (path, stream, size, modification time) in a file of JSON lines that is only appended to:
 a killed job goes on where it stopped, and a torn last line costs one file. Broken files are not kept.
+Decoding happens in children with limits, one per worker, so a file that crashes or stalls the decoder costs only itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.data.decoding.kinds import check_regular
 from lib.data.progress import track
 from lib.data.sources import Item, images_in
 from lib.data.video import Probe, probe
@@ -31,8 +33,11 @@ class Media:
     cause: str = ""
 
 
-def look(items: list[Item], *, stream: int | None, cache: Path, workers: int) -> dict[str, Media]:
-    """Original name -> Media for every item with a path, by `workers` threads, with a progress bar on stderr."""
+def look(items: list[Item], *, stream: int | None, cache: Path, workers: int, check: bool = True) -> dict[str, Media]:
+    """Original name -> Media for every item with a path, by `workers` threads, with a progress bar on stderr.
+
+    check: decode everything, which finds damage inside files.
+    """
     known = _load(cache)
     cache.parent.mkdir(parents=True, exist_ok=True)
     lock = threading.Lock()
@@ -40,10 +45,10 @@ def look(items: list[Item], *, stream: int | None, cache: Path, workers: int) ->
 
         def one(item: Item) -> Media:
             try:
-                key = _key(item, stream)
+                key = _key(item, stream, check)
                 if key in known:
                     return known[key]
-                media = _look(item, stream)
+                media = _look(item, stream, check)
             except (DataError, OSError) as error:
                 return Media(None, cause=str(error))
             line = json.dumps({"key": key, **_pack(media)}) + "\n"
@@ -58,9 +63,9 @@ def look(items: list[Item], *, stream: int | None, cache: Path, workers: int) ->
         return {item.original: media for item, media in zip(wanted, found, strict=True)}
 
 
-def _look(item: Item, stream: int | None) -> Media:
+def _look(item: Item, stream: int | None, check: bool) -> Media:
     path = Path(item.path or "")
-    seen = probe(path, stream if item.kind == "video" else None)
+    seen = probe(path, stream if item.kind == "video" else None, check=check)
     digest = _folder_sha256(path) if item.kind == "frames" else sha256_file(path)
     return Media(seen, digest)
 
@@ -70,15 +75,17 @@ def _folder_sha256(folder: Path) -> str:
     return sha256_text(json.dumps([[file.name, sha256_file(file)] for file in images_in(folder)]))
 
 
-def _key(item: Item, stream: int | None) -> str:
-    """What must be unchanged for a remembered look to hold; DataError when the file is not there."""
+def _key(item: Item, stream: int | None, check: bool) -> str:
+    """What must be unchanged for a remembered look to hold; DataError when the file is not there, or no regular file."""
     path = Path(item.path or "").absolute()
     files = images_in(path) if item.kind == "frames" else [path]
-    if not files or not files[0].exists():
-        raise DataError(f"{item.path}: file not found.")
+    if not files:
+        raise DataError(f"{item.path}: holds no images. Hint: frames are files such as 000001.jpg, directly in the folder.")
+    for file in files:
+        check_regular(file)
     stats = [file.stat() for file in files]
     stamp = [len(stats), sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
-    return json.dumps([str(path), item.kind, stream, *stamp])
+    return json.dumps([str(path), item.kind, stream, check, *stamp])
 
 
 def _pack(media: Media) -> dict[str, Any]:

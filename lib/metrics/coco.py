@@ -1,21 +1,23 @@
 """From tables to COCO's evaluator (vernier) and back to flat matches. No evaluator of our own, no scores (detection.py).
 
-vernier's drop-in `COCOeval` is used because it gives pycocotools' numbers at a fraction of the time and exposes the same
-per-image results (`evalImgs`), from which the bootstrap's units are built. Image and annotation ids start at 1: COCO's
-evaluators write 0 for “not matched”, so a box with id 0 would be a miss even when it is found.
+vernier gives pycocotools' numbers at a fraction of the time. It is handed whole columns, not a dict per box, and asked for
+no more than is read: the per-image results (`eval_imgs`) that the bootstrap's units are made of cost more than the scores
+themselves. Image and annotation ids start at 1: COCO's evaluators write 0 for “not matched”, so a box with id 0 would be a
+miss even when it is found.
 
 Letters: T = 10 IoU thresholds 0.50, 0.55 … 0.95; R = 101 recall points; C classes; A = 4 areas (all, small, medium, large).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from vernier import COCOeval
+import pyarrow as pa
+from vernier.instance import Breakdown, CocoDataset, evaluate_bbox_grid, per_detection_to_arrow_pycapsule
 
 from lib.files import DataError
 
@@ -80,65 +82,83 @@ def _located(boxes: pd.DataFrame, index: pd.MultiIndex, classes: Sequence[str]) 
     return kept.reset_index(drop=True), int((~labelled).sum()), int((labelled & ~known).sum())
 
 
-class _Holder:
-    """The three members of pycocotools' COCO object that the evaluator reads."""
-
-    def __init__(self, dataset: Mapping[str, Any]) -> None:
-        self.dataset = dataset
-
-    def getImgIds(self) -> list[int]:
-        return [image["id"] for image in self.dataset["images"]]
-
-    def getCatIds(self) -> list[int]:
-        return [category["id"] for category in self.dataset["categories"]]
+def curves(prepared: Prepared, n_classes: int, *, max_det: int) -> tuple[np.ndarray, np.ndarray]:
+    """COCO box evaluation: precision (T, R, C, A) and recall (T, C, A); −1 where there is no truth."""
+    found = _grid(prepared, n_classes, max_det).accumulate([max_det])
+    return np.asarray(found.precision)[..., 0], np.asarray(found.recall)[..., 0]
 
 
-def run_evaluator(prepared: Prepared, n_classes: int, *, max_det: int) -> COCOeval:
-    """COCO box evaluation of the prepared tables: after it `.eval["precision"]` is T×R×C×A×1, `.eval["recall"]` T×C×A×1."""
-    images = [{"id": int(image), "width": 1, "height": 1} for image in prepared.frames["image"]]
-    categories = [{"id": number + 1, "name": str(number)} for number in range(n_classes)]
-    ground = {"images": images, "categories": categories, "annotations": _annotations(prepared.truth)}
-    evaluator = COCOeval(_Holder(ground), _Holder({"annotations": _annotations(prepared.predictions)}), iouType="bbox")
-    evaluator.params.maxDets = [max_det]
-    evaluator.evaluate()
-    evaluator.accumulate()
-    return evaluator
+def matches_at_50(prepared: Prepared, n_classes: int, *, max_det: int) -> pd.DataFrame:
+    """One row per scored detection, matched at IoU 0.50.
+
+    Columns: class_index (int64), score (float64), matched and ignored (bool; matched = true positive, ignored = neither
+    true nor false positive, neither = false positive). A pass of its own over one area and one IoU: keeping the overlaps,
+    which this table needs, in the pass over all of them costs more.
+    """
+    grid = _grid(prepared, n_classes, max_det, retain_iou=True, iou_thresholds=[0.5], area_ranges=_every_area())
+    table = pa.record_batch(per_detection_to_arrow_pycapsule(grid, False))
+    status = table["match_status_at_50"]
+    code = {name: number for number, name in enumerate(status.dictionary.to_pylist())}
+    codes = status.indices.to_numpy()
+    matches = pd.DataFrame({"class_index": table["category_id"].to_numpy() - 1, "score": table["score"].to_numpy()})
+    matches["matched"], matches["ignored"] = codes == code.get("tp"), codes == code.get("ignored")
+    return matches
 
 
-def _annotations(boxes: pd.DataFrame) -> list[dict[str, Any]]:
-    x1, y1, x2, y2 = (boxes[column].to_numpy(np.float64) for column in BOX)
-    corner_and_size = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
-    image, category = boxes["image"].to_numpy(), boxes["class_index"].to_numpy() + 1
-    extra = boxes["score"].to_numpy(np.float64) if "score" in boxes else boxes["ignore"].to_numpy(np.int64)
-    key = "score" if "score" in boxes else "iscrowd"
-    columns = zip(image.tolist(), category.tolist(), corner_and_size.tolist(), extra.tolist(), strict=True)
-    return [
-        {"id": number, "image_id": where, "category_id": what, "bbox": box, "area": box[2] * box[3], key: value}
-        for number, (where, what, box, value) in enumerate(columns, start=1)
-    ]
+def _every_area() -> Breakdown:
+    return Breakdown.from_ranges("area", [("all", 0.0, 1e10)])
 
 
-def flat_matches(evaluator: COCOeval, n_classes: int, n_images: int) -> pd.DataFrame:
+def _grid(prepared: Prepared, n_classes: int, max_det: int, **options: Any) -> Any:
+    """vernier's evaluation of every class, area and image."""
+    images = prepared.frames["image"].to_numpy()
+    size = np.ones(len(images), dtype=np.int64)  # boxes are not compared with it
+    true_boxes, boxes = _corner_and_size(prepared.truth), _corner_and_size(prepared.predictions)
+    truth = CocoDataset.from_arrays(
+        {"id": images, "width": size, "height": size},
+        {
+            "id": np.arange(1, len(true_boxes) + 1, dtype=np.int64),
+            "image_id": prepared.truth["image"].to_numpy(np.int64),
+            "category_id": prepared.truth["class_index"].to_numpy(np.int64) + 1,
+            "bbox": true_boxes,
+            "area": true_boxes[:, 2] * true_boxes[:, 3],
+            "iscrowd": prepared.truth["ignore"].to_numpy(bool),
+        },
+        [{"id": number + 1, "name": str(number)} for number in range(n_classes)],
+    )
+    columns = [prepared.predictions["image"], boxes, prepared.predictions["score"]]
+    found = np.column_stack([*columns, prepared.predictions["class_index"] + 1]).astype(np.float64, order="C")
+    strict = {"parity_mode": "strict", "use_cats": True, "num_threads": 1}  # strict: pycocotools' own quirks
+    return evaluate_bbox_grid(truth, found, max_dets_per_image=max_det, **strict, **options)
+
+
+def _corner_and_size(boxes: pd.DataFrame) -> np.ndarray:
+    """(N, 4) float64: x, y, width, height in px."""
+    rows = boxes[BOX].to_numpy(np.float64, copy=True)
+    rows[:, 2:] -= rows[:, :2]
+    return np.ascontiguousarray(rows)
+
+
+def flat_matches(prepared: Prepared, n_classes: int, *, max_det: int) -> pd.DataFrame:
     """One row per scored detection, in the evaluator's own order (class, image, falling score).
 
     Columns: image (int64, 1-based), class_index (int64), score (float64), matched and ignored (uint16 masks: bit k belongs
     to IoU 0.50 + 0.05·k; matched = true positive, ignored = neither true nor false positive, neither = false positive).
     """
+    grid = _grid(prepared, n_classes, max_det, retain_meta=True, area_ranges=_every_area())
+    cells = [cell for cell in grid.eval_imgs() if cell is not None and cell["dtScores"]]
+    counts = [len(cell["dtScores"]) for cell in cells]
+    ignored, matched = (
+        np.concatenate([np.empty((N_THRESHOLDS, 0)), *(cell[key] for cell in cells)], axis=1) != 0
+        for key in ("dtIgnore", "dtMatches")
+    )
     bits = (1 << np.arange(N_THRESHOLDS, dtype=np.uint16))[:, None]
-    parts: dict[str, list[np.ndarray]] = {key: [] for key in ("image", "class_index", "score", "matched", "ignored")}
-    cells = evaluator.evalImgs
-    for number in range(n_classes):
-        start = number * len(AREAS) * n_images  # cells are ordered class × area × image; the area “all” comes first
-        for cell in cells[start : start + n_images]:
-            if cell is None or not cell["dtScores"]:
-                continue
-            ignored = np.asarray(cell["dtIgnore"], dtype=bool)
-            matched = (np.asarray(cell["dtMatches"]) != 0) & ~ignored
-            count = matched.shape[1]
-            parts["image"].append(np.full(count, cell["image_id"], dtype=np.int64))
-            parts["class_index"].append(np.full(count, number, dtype=np.int64))
-            parts["score"].append(np.asarray(cell["dtScores"], dtype=np.float64))
-            parts["matched"].append((matched * bits).sum(axis=0).astype(np.uint16))
-            parts["ignored"].append((ignored * bits).sum(axis=0).astype(np.uint16))
-    kinds = {"image": np.int64, "class_index": np.int64, "score": np.float64, "matched": np.uint16, "ignored": np.uint16}
-    return pd.DataFrame({key: np.concatenate([np.empty(0, kind), *parts[key]]).astype(kind) for key, kind in kinds.items()})
+    return pd.DataFrame(
+        {
+            "image": np.repeat(np.array([cell["image_id"] for cell in cells], dtype=np.int64), counts),
+            "class_index": np.repeat(np.array([cell["category_id"] for cell in cells], dtype=np.int64) - 1, counts),
+            "score": np.array([score for cell in cells for score in cell["dtScores"]], dtype=np.float64),
+            "matched": ((matched & ~ignored) * bits).sum(axis=0).astype(np.uint16),
+            "ignored": (ignored * bits).sum(axis=0).astype(np.uint16),
+        }
+    )

@@ -10,12 +10,13 @@ Letters: C classes, N detections of one video, T = 10 IoU thresholds.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 
-from lib.metrics.coco import AREAS, Prepared, flat_matches, prepare, run_evaluator
+from lib.metrics.coco import AREAS, Prepared, curves, flat_matches, matches_at_50, prepare
 from lib.metrics.resampled_ap import ap_from_units
 
 __all__ = ["ClassScores", "DetectionScores", "ap_from_units", "evaluate", "match_units"]
@@ -93,11 +94,12 @@ def evaluate(
     says so; without truth every score is None and a warning says so. Raises DataError (see coco.prepare).
     """
     data = prepare(truth, predictions, frames, classes, max_det=max_det)
-    evaluator = run_evaluator(data, len(classes), max_det=max_det)
-    matches = flat_matches(evaluator, len(classes), len(data.frames))
-    precision, recall = evaluator.eval["precision"][..., 0], evaluator.eval["recall"][..., 0]
+    precision, recall = curves(data, len(classes), max_det=max_det)
+    tables = (matches_at_50(data, len(classes), max_det=max_det), data.truth, data.predictions)
+    of_class = [_by_class(table, len(classes)) for table in tables]
     per_class = {
-        name: _class_scores(data, matches, precision, recall, number, f1_threshold) for number, name in enumerate(classes)
+        name: _class_scores(*parts, precision[:, :, number, 0], recall[:, number, 0], f1_threshold)
+        for number, (name, *parts) in enumerate(zip(classes, *of_class, strict=True))
     }
     mean = {key: _mean(scores[key] for scores in per_class.values()) for key in ("F1", "precision", "recall", "best_F1")}
     return {
@@ -121,22 +123,35 @@ def evaluate(
     }
 
 
+def _by_class(table: pd.DataFrame, n_classes: int) -> list[pd.DataFrame]:
+    """The rows of each class, in their order."""
+    order = np.argsort(table["class_index"].to_numpy(), kind="stable")
+    cuts = np.searchsorted(table["class_index"].to_numpy()[order], np.arange(n_classes + 1))
+    ordered = table.take(order)
+    return [ordered.iloc[start:end] for start, end in pairwise(cuts)]
+
+
 def _class_scores(
-    data: Prepared, matches: pd.DataFrame, precision: np.ndarray, recall: np.ndarray, number: int, f1_threshold: float
+    matches: pd.DataFrame,
+    truth: pd.DataFrame,
+    predictions: pd.DataFrame,
+    precision: np.ndarray,
+    recall: np.ndarray,
+    f1_threshold: float,
 ) -> ClassScores:
-    true_boxes = data.truth[data.truth["class_index"] == number]
-    ignored = true_boxes["ignore"].to_numpy(bool)
+    """Of one class: its matches, boxes, precision (T, R) and recall (T,)."""
+    ignored = truth["ignore"].to_numpy(bool)
     n_truth = int((~ignored).sum())
     return {
-        "AP": _valid_mean(precision[:, :, number, 0]),
-        "AP50": _valid_mean(precision[0, :, number, 0]),
-        "AP75": _valid_mean(precision[5, :, number, 0]),
-        "AR": _valid_mean(recall[:, number, 0]),
-        **_f1_scores(matches[matches["class_index"] == number], n_truth, f1_threshold),
+        "AP": _valid_mean(precision),
+        "AP50": _valid_mean(precision[0]),
+        "AP75": _valid_mean(precision[5]),
+        "AR": _valid_mean(recall),
+        **_f1_scores(matches, n_truth, f1_threshold),
         "n_truth": n_truth,
         "n_ignored": int(ignored.sum()),
-        "n_predictions": int((data.predictions["class_index"] == number).sum()),
-        "n_frames": int(true_boxes["image"][~ignored].nunique()),
+        "n_predictions": len(predictions),
+        "n_frames": int(truth["image"][~ignored].nunique()),
     }
 
 
@@ -144,9 +159,10 @@ def _f1_scores(matches: pd.DataFrame, n_truth: int, threshold: float) -> dict[st
     """F1, precision and recall at the fixed score threshold, and the best F1 of all thresholds (IoU 0.5)."""
     if n_truth == 0:
         return dict.fromkeys(("F1", "precision", "recall", "best_F1", "best_F1_threshold"))
-    counted = matches[(matches["ignored"] & 1) == 0].sort_values("score", ascending=False, kind="stable")
-    score = counted["score"].to_numpy()
-    true_positives = np.cumsum((counted["matched"] & 1).to_numpy(np.int64))
+    counts = ~matches["ignored"].to_numpy()
+    score, matched = matches["score"].to_numpy()[counts], matches["matched"].to_numpy()[counts]
+    order = np.argsort(-score, kind="stable")
+    score, true_positives = score[order], np.cumsum(matched[order], dtype=np.int64)
     kept = np.arange(1, len(score) + 1)
     # one F1 per distinct score, taken after the last detection that has it: no threshold separates equal scores
     last = np.flatnonzero(np.append(score[1:] != score[:-1], True)) if len(score) else np.empty(0, np.int64)
@@ -201,7 +217,7 @@ def match_units(
     video alone, NaN without truth; for plots: the mean of these is not the AP50 of the set). Raises DataError.
     """
     data = prepare(truth, predictions, frames, classes, max_det=max_det)
-    matches = flat_matches(run_evaluator(data, len(classes), max_det=max_det), len(classes), len(data.frames))
+    matches = flat_matches(data, len(classes), max_det=max_det)
     image_video, videos = pd.factorize(data.frames["video"])  # frames are sorted, so videos are numbered in order
     count = np.zeros((len(videos), len(classes)), dtype=np.int64)
     counted = data.truth[~data.truth["ignore"].to_numpy(bool)]

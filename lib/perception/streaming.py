@@ -46,7 +46,8 @@ def decode(videos: pd.DataFrame, *, stride: int) -> Generator[Frame, None, None]
                 "Hint: use a detector of kind truth or given, or point the source at the media."
             )
         stream = int(video.stream) if video.kind == "video" else None
-        frames = read_frames(video.path, kind=video.kind, stride=stride, stream=stream, fps=rate(video.fps))
+        known = {"stream": stream, "fps": rate(video.fps), "frames": int(video.frames)}
+        frames = read_frames(video.path, kind=video.kind, stride=stride, **known)
         started = time.perf_counter()
         for index, time_s, image in frames:
             yield Frame(video.video, int(index), float(time_s), image, time.perf_counter() - started)

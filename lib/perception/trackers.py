@@ -19,6 +19,7 @@ import pandas as pd
 from lib.config.base import identity
 from lib.config.track import Tracker, needs_pixels
 from lib.data.video import read_frames
+from lib.deferred import deferred
 from lib.files import DataError
 from lib.perception.streaming import clipped, frame_times, rate
 from lib.tables import COLUMNS, TRACK_STATS, TRACKS, empty
@@ -49,7 +50,8 @@ def build_tracker(settings: Tracker, frame_size: tuple[int, int]) -> Any:
 
     values = identity(settings)
     kind = values.pop("kind")
-    make = getattr(boxmot, CLASSES[kind])
+    with deferred("torch"):  # boxmot loads a tracker's module when it is first named
+        make = getattr(boxmot, CLASSES[kind])
     logging.getLogger("boxmot").setLevel(logging.WARNING)  # it announces every object; importing the class sets the level
     if "cmc" in values:
         values |= _camera(kind, values.pop("cmc")) | {"use_embeddings": False}

@@ -148,14 +148,15 @@ def test_broken_videos_can_be_left_out_and_are_counted(bench, folder: dict[str, 
     place = bench(folder, on_missing="skip")
     code, text = place.download()
     assert code == 0 and "2 videos (3 skipped)" in text
-    assert "warning: 'half.mp4' is cut: fewer frames than its header states" in text
+    assert "warning: 'half.mp4' is cut: " in text and "of 12 frames are lost" in text
     quality = pd.read_csv(place.path("videos", "d", "quality.csv")).set_index("video")
     assert quality["status"].to_dict() == {
         "good": "ok", "half": "ok", "cut": "skipped", "empty": "skipped", "sound": "skipped",
     }  # fmt: skip
     assert "no video stream" in quality.loc["sound", "cause"]
-    assert "fewer frames than its header states" in quality.loc["half", "cause"]
+    assert "of 12 frames are lost" in quality.loc["half", "cause"]
     assert quality.loc["half", "frames"] < 12 == quality.loc["good", "frames"]
+    assert quality.loc["half", "frames"] + quality.loc["half", "frames_lost"] == 12
     manifest = read_table(place.path("videos", "d", "manifest.parquet"), "manifest")
     assert sorted(manifest["video"]) == ["good", "half"]
 

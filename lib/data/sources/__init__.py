@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lib.config.base import ConfigError, nearest
+from lib.data.confine import refusal, text_of
+from lib.data.decoding.kinds import IMAGE_SUFFIXES as IMAGE_SUFFIXES  # readers take these from here
+from lib.data.decoding.kinds import images_in as images_in
+from lib.data.decoding.kinds import media_kind as media_kind
 from lib.files import DataError
 from lib.tables import ANSWERS, CAPTIONS, COLUMNS, LANGUAGE, QUERIES, RELATIONS
-
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".gif"}
-)
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 _FRAME_TYPES = {"original": "object", "frame": "int64"}
 _BOX_TYPES = _FRAME_TYPES | {
@@ -69,7 +67,8 @@ class Source:
     frames: original, frame (frames an annotator looked at). boxes: original, frame, class, x1, y1, x2, y2, track, ignore,
     mask. detections (given ones): original, frame, class, score, x1, y1, x2, y2. dropped: dicts with original, what, value,
     cause; what = "box" for each box that was left out. queries, relations, captions, answers: the columns of lib/tables.py
-    with `original` for `video`; made by `language_table`.
+    with `original` for `video`; made by `language_table`. refused: original -> why its file may not
+    be opened at all.
     """
 
     items: list[Item]
@@ -82,6 +81,7 @@ class Source:
     relations: pd.DataFrame = field(default_factory=lambda: language_table(RELATIONS, []))
     captions: pd.DataFrame = field(default_factory=lambda: language_table(CAPTIONS, []))
     answers: pd.DataFrame = field(default_factory=lambda: language_table(ANSWERS, []))
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def read_source(root: Path, options: Any) -> Source:
@@ -93,7 +93,21 @@ def read_source(root: Path, options: Any) -> Source:
         raise DataError(
             f"{root}: no such folder. Hint: check `root` in the dataset's `source:` block, or download it first."
         )
-    return importlib.import_module(f"lib.data.sources.{options.format}").read(root, options)
+    source = importlib.import_module(f"lib.data.sources.{options.format}").read(root, options)
+    return _confined(source, root, options)
+
+
+def _confined(source: Source, root: Path, options: Any) -> Source:
+    """Notes the items whose files may not be opened; fetched files (no `root`) are links of our own into the mirror."""
+    own = options.root is None
+    for place, item in enumerate(source.items):
+        cause = refusal(item.path, root, item.kind, follow_links=own or options.follow_links) if item.path else ""
+        if not cause:
+            continue
+        original = text_of(item.original)
+        source.items[place] = replace(item, original=original)
+        source.refused[original] = cause
+    return source
 
 
 def frames_table(rows: list[tuple[str, int]]) -> pd.DataFrame:
@@ -130,24 +144,3 @@ def add_item(items: dict[str, Item], item: Item, where: Path | str) -> None:
             f"Hint: a video belongs to one split only; remove it from one of them."
         )
     raise DataError(f"{where}: {item.original!r} is listed twice. Hint: remove the repeated entry.")
-
-
-def media_kind(path: Path) -> str | None:
-    """ "video" or "image" by the suffix, None for anything else."""
-    suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
-        return "video"
-    return "image" if suffix in IMAGE_SUFFIXES else None
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The images of a folder of frames in presentation order: by name, runs of digits by their value (2 before 10)."""
-
-    def order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-        parts = re.split(r"(\d+)", path.name)
-        return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts], path.name
-
-    if not folder.is_dir():
-        return []
-    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
-    return sorted(found, key=order)

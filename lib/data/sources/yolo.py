@@ -8,14 +8,16 @@ images, needed for px, are those seen after turning by EXIF, as trainers of this
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from lib.config.base import ConfigError
 from lib.config.download import YoloSource
+from lib.config.safe_yaml import load_yaml
 from lib.data.images import image_size
 from lib.data.sources import Item, Source, add_item, boxes_table, frames_table, images_in, media_kind
 from lib.files import DataError
@@ -60,11 +62,11 @@ def read(root: Path, options: YoloSource) -> Source:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: file not found. Hint: set `data` in the dataset's `source:` block.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid YAML ({error}).") from error
+    except ConfigError as error:
+        raise DataError(str(error)) from error
     if not isinstance(data, dict):
         raise DataError(f"{path}: must be a mapping with names, train, val, test.")
     return data
@@ -117,7 +119,9 @@ def _add_image(root: Path, image: Path, split: str, reading: _Reading) -> None:
     if not label.is_file():
         note = {"original": original, "what": "label file", "value": str(label), "cause": "absent: taken as background"}
         reading.dropped.append(note)
-    width, height = image_size(image) if image.is_file() else (0, 0)  # a missing image is ingest's to judge
+    width, height = 0, 0
+    with suppress(DataError):  # a missing or broken image is ingest's to judge, by the dataset's policy
+        width, height = image_size(image)
     add_item(reading.items, Item(original, image, "image", split, 1, None, width or None, height or None), label)
     for number, line in enumerate(lines, 1):
         if line.strip() and width:

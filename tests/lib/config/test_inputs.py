@@ -89,10 +89,12 @@ def test_annotations_and_what_lies_beside_them_in_words_are_inputs(tmp_path: Pat
 
 
 def test_folders_of_the_site_reach_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in ("VIPERSIGHT_MIRROR", "VIPERSIGHT_RAW", "WDS_SHARDS", "VIPERSIGHT_STUDY", "VIPERSIGHT_RUN", "PYTHONPATH"):
+    for key in ("VIPERSIGHT_MIRROR", "VIPERSIGHT_RAW", "WDS_SHARDS", "VIPERSIGHT_LIMITS", "VIPERSIGHT_STUDY"):
         monkeypatch.setenv(key, "")  # so that it is put back after the test
+    monkeypatch.setenv("VIPERSIGHT_RUN", "")
+    monkeypatch.setenv("PYTHONPATH", "")
     study = load_study(overrides={"paths": {"mirror": "/data/mirror", "shards": "/data/shards"}})
-    provenance.announce_run("demo", ["config/a b.yaml"], [], study.paths.folders())
+    provenance.announce_run("demo", ["config/a b.yaml"], [], study.site())
     assert os.environ["VIPERSIGHT_MIRROR"] == "/data/mirror" and os.environ["WDS_SHARDS"] == "/data/shards"
     assert os.environ["VIPERSIGHT_RUN"] == "snakemake --configfile 'config/a b.yaml'"
 

@@ -181,7 +181,9 @@ def test_a_second_run_looks_at_changed_files_only(tmp_path, items, monkeypatch):
         log.write('{"key": "torn')  # as a killed job leaves it
     looked: list[str] = []
     really = probing.probe
-    monkeypatch.setattr(probing, "probe", lambda path, stream: looked.append(path.name) or really(path, stream))
+    monkeypatch.setattr(
+        probing, "probe", lambda path, *more, **keys: looked.append(path.name) or really(path, *more, **keys)
+    )
     go(tmp_path, source_of(items))
     pd.testing.assert_frame_equal(table(tmp_path, tables.MANIFEST), first)
     assert looked == []

@@ -25,7 +25,7 @@ from lib.config.subsample import Arm
 from lib.data.arm_counts import counts
 from lib.data.shards import INDEX_SCHEMA, ShardReader, export_yolo, read_index, verify, write_shards
 from lib.data.subsample import subsample
-from lib.data.video import write_video
+from lib.data.video import probe, write_video
 from lib.files import DataError, read_json, sha256_file, write_json
 
 CLASSES = ["person", "hook"]
@@ -235,12 +235,15 @@ def test_a_failed_build_leaves_the_old_one(world, packed):
     assert digests(packed.parent) == before
 
 
-def _build_for_ever(arguments) -> None:
+def _build_for_ever(arguments, begun) -> None:
+    probe(arguments[0]["path"].iloc[0])  # the decoder has started
+    begun.set()
     while True:
         write_shards(*arguments)
 
 
 def _build_on_a_full_disk(arguments) -> None:
+    probe(arguments[0]["path"].iloc[0])  # the decoder's shared memory counts as a file: it is had before the disk is full
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # the third sample does not fit any more
     try:
         write_shards(*arguments)
@@ -254,8 +257,10 @@ def test_a_kill_leaves_no_half_shard(world, tmp_path):
     arguments = (world.manifest, world.frames, world.boxes, None, CLASSES, Shardset(samples_per_shard=2), out)
     halves = 0
     for attempt in range(20):
-        process = multiprocessing.get_context("fork").Process(target=_build_for_ever, args=(arguments,))
+        begun = multiprocessing.get_context("fork").Event()
+        process = multiprocessing.get_context("fork").Process(target=_build_for_ever, args=(arguments, begun))
         process.start()
+        assert begun.wait(60)
         time.sleep(0.03 + 0.013 * attempt)
         process.kill()
         process.join()

@@ -149,7 +149,7 @@ def test_broken_files_are_named(tmp_path, clip):
         "empty.mp4": "empty file",
         "plain.mp4": "cannot be opened",
         "text.mp4": "cannot be opened",
-        "list.mp4": "cannot be opened",
+        "list.mp4": "is an HLS playlist",
     }.items():
         with pytest.raises(DataError, match=f"{name}: {message}"):
             probe(tmp_path / name)

@@ -1,0 +1,106 @@
+"""Every benchmark program at its smallest size: it runs, and what both sides compute agrees. Never how long it takes."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.benchmarks.__main__ import PROGRAMS
+from tests.benchmarks.measure import Result, Row, Spent, compared, interleaved, table
+from tests.conftest import PROJECT
+
+
+def run(name: str) -> Result:
+    result = importlib.import_module(f"tests.benchmarks.{name}").measure("tiny")
+    assert result.title in table(result)
+    assert all(f"| {row.what} |" in table(result) for row in result.rows)
+    return result
+
+
+def test_every_program_is_known_to_make_bench() -> None:
+    found = {path.stem for path in Path(__file__).parent.glob("*.py") if "def measure(size" in path.read_text()}
+    assert found == {*PROGRAMS, "test_small"}
+
+
+def test_every_profile_schedules_greedily() -> None:
+    """Snakemake's other scheduler costs nine times as much with ten thousand jobs."""
+    profiles = sorted((PROJECT / "profiles").glob("*/config.yaml"))
+    assert profiles
+    assert [path for path in profiles if yaml.safe_load(path.read_text()).get("scheduler") != "greedy"] == []
+
+
+def test_medians_of_sides_in_turns() -> None:
+    """Reference: numbers worked out by hand."""
+    order: list[str] = []
+    seconds = iter([5.0, 2.0, 1.0, 3.0, 4.0, 9.0])
+
+    def side(name: str) -> Spent:
+        order.append(name)
+        return Spent(next(seconds), 0.0)
+
+    runs = interleaved({"a": lambda: side("a"), "b": lambda: side("b")}, 3)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    row = compared("x", runs, "wall", ours="a", peer="b", target=("<=", 2.0))  # a: 5 3 4, b: 2 1 9
+    assert (row.ours, row.peer, row.ratio, row.met) == (4.0, 2.0, 2.0, True)
+    assert compared("x", runs, "wall", ours="b", rate=18.0).ours == 9.0
+    missed = Result("t", [Row("slow thing", 3.0, 1.0, target=("<=", 2.0), reason="It is.")])
+    assert "**no**" in table(missed) and "Not met: slow thing. It is." in table(missed)
+
+
+@pytest.mark.slow
+def test_plan() -> None:
+    facts = run("plan").facts
+    assert facts["heavy modules loaded"] == []
+    assert facts["jobs"] > 300
+
+
+@pytest.mark.slow
+def test_startup() -> None:
+    assert not any(run("startup").facts["heavy libraries loaded"].values())
+
+
+@pytest.mark.slow
+def test_subsample() -> None:
+    facts = run("subsample").facts
+    assert [value for name, value in facts.items() if "part of it" in name] == [True] * 3
+    for name, reached in facts.items():
+        if "reached" in name:
+            assert reached["person"] >= 0.24 and reached["hook"] >= 0.49
+
+
+@pytest.mark.slow
+def test_shards() -> None:
+    facts = run("shards").facts
+    assert len(facts) == 2 and all(facts.values())
+
+
+@pytest.mark.slow
+def test_decode() -> None:
+    facts = run("decode").facts
+    assert facts["every 3. frame: frames"] == {"ours": 8, "opencv": 8, "opencv-grab": 8, "pyav": 8}
+    assert facts["every 3. frame: largest mean difference of pixels, of 255"] < 1
+
+
+@pytest.mark.slow
+def test_coco_scores() -> None:
+    facts = run("coco_scores").facts
+    assert len(facts) == 2 and max(facts.values()) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.mirror
+def test_follow(mirror: Path) -> None:
+    facts = run("follow").facts
+    matched = [value for name, value in facts.items() if name.endswith("boxes matched")]
+    agree = [value for name, value in facts.items() if name.endswith("IDF1 between both")]
+    assert matched and min(matched) >= 0.99 and min(agree) >= 0.95
+    assert all(min(value) > 10 for name, value in facts.items() if name.endswith(": boxes"))
+
+
+@pytest.mark.slow
+def test_add_variant() -> None:
+    (row,) = run("add_variant").rows
+    assert 3 <= row.ours < row.peer / 2
