@@ -71,7 +71,7 @@ def load_checkpoint(path: str | Path, *, allow: Iterable[type] = ()) -> dict[str
 def save_checkpoint(values: dict[str, Any], path: str | Path) -> None:
     """Write a torch checkpoint to a path (a temporary one: see files.atomic).
 
-    Through memory, because torch's own writer goes on after a write that failed and then leaves a damaged file without a word.
+    Through memory, because torch's own writer goes on after a write that failed and then leaves a damaged file.
     """
     import torch
 
