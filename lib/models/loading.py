@@ -71,12 +71,14 @@ def load_checkpoint(path: str | Path, *, allow: Iterable[type] = ()) -> dict[str
 def save_checkpoint(values: dict[str, Any], path: str | Path) -> None:
     """Write a torch checkpoint to a path (a temporary one: see files.atomic).
 
-    Through a file of Python's, because torch's own writer may go on after a failed write and then leaves half a file.
+    Through memory, because torch's own writer goes on after a write that failed and then leaves a damaged file.
     """
     import torch
 
+    whole = io.BytesIO()
+    torch.save(values, whole)
     with open(path, "wb") as file:
-        torch.save(values, file)
+        file.write(whole.getbuffer())
 
 
 def _read(path: Path, entries: list[Any]) -> dict[str, Any]:

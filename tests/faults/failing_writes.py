@@ -16,10 +16,6 @@ from lib.config.base import VipersightError
 from lib.files import LEFTOVERS
 from tests.faults.writers import SAME_BYTES, WRITERS, copied, files_of
 
-MOST = 50
-"""Operations of one writer that are made to fail each; of more, as many are tried, evenly spread."""
-NAMES = {errno.EIO: "EIO", errno.ENOSPC: "ENOSPC"}
-
 
 class Shim:
     """The preloaded library."""
@@ -51,7 +47,9 @@ def try_writer(name: str, base: Path, shim: Shim) -> tuple[Counter[str], list[st
     shim.arm(None)
     size = sum(len(content) for content in versions[1].values())
 
-    faults = [{"at": at, "code": errno.EIO, "stick": stick} for at in _spread(operations) for stick in (False, True)]
+    faults = [
+        {"at": at, "code": errno.EIO, "stick": stick} for at in _spread(operations, writer.most) for stick in (False, True)
+    ]
     faults += [{"budget": size * share // 100, "code": errno.ENOSPC} for share in (0, 10, 50, 90, 99)]
     counts: Counter[str] = Counter({"operations": operations})
     troubles: list[str] = []
@@ -63,10 +61,10 @@ def try_writer(name: str, base: Path, shim: Shim) -> tuple[Counter[str], list[st
     return counts, troubles
 
 
-def _spread(operations: int) -> list[int]:
-    if operations <= MOST:
+def _spread(operations: int, most: int) -> list[int]:
+    if operations <= most:
         return list(range(1, operations + 1))
-    return sorted({1 + round(step * (operations - 1) / (MOST - 1)) for step in range(MOST)})
+    return sorted({1 + round(step * (operations - 1) / (most - 1)) for step in range(most)})
 
 
 def _one(name: str, work: Path, versions: tuple, shim: Shim, fault: dict) -> tuple[str, str]:

@@ -58,7 +58,8 @@ def every_operation_fails(writers: list[str], shim: Path, folder: Path, tally: T
         assert answer["counts"].pop("operations") >= 5, "the library saw the writes"
         for outcome, amount in answer["counts"].items():
             tally.count("failing write, fsync, rename", outcome, amount)
-        assert answer["counts"].get("refused", 0) > answer["counts"].get("right", 0)
+        refused, right = answer["counts"].get("refused", 0), answer["counts"].get("right", 0)
+        assert refused > right or answer["writer"] == "digests of a folder"  # a cache, which can be done without
     assert [trouble for answer in answers for trouble in answer["troubles"]] == []
 
 

@@ -36,6 +36,8 @@ class Writer:
     sound: Callable[[Path], None] = lambda folder: None
     may_go: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
+    most: int = 50
+    """Operations that are made to fail each; of more, as many are tried, evenly spread."""
 
 
 def _detections(rows: int) -> pd.DataFrame:
@@ -264,7 +266,7 @@ WRITERS = {
     "result with its record": Writer(_record),
     "names of a study": Writer(_names),
     "digests of a folder": Writer(_digest),
-    "model file": Writer(_checkpoint, _checkpoint_sound),
+    "model file": Writer(_checkpoint, _checkpoint_sound, most=8),
     "kept results of a training": Writer(_kept),
     "attempt": Writer(_attempt),
     "run": Writer(_run),
