@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-quick bench bench-long setup lint format dag pictures report lock clean
+.PHONY: demo test test-quick bench bench-long setup lint format dag pictures report lock resume check clean
 
 demo: setup  ## run the embedded study to its leaderboard
 	snakemake --cores $(CORES)
@@ -64,6 +64,12 @@ report: setup  ## the self-contained report of the finished study: results/repor
 
 lock: setup  ## compile requirements.in into requirements.txt again
 	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url requirements.in --output-file requirements.txt
+
+resume: setup  ## after a killed run: end what it left running, unlock, go on (WORDS="--wait" lets its jobs finish)
+	python -m workflow_scripts.resume $(WORDS)
+
+check: setup  ## list results that were lost or changed, and what kills left, with the commands that heal
+	python -m workflow_scripts.check $(WORDS)
 
 clean:  ## remove what can be made again but costs nothing: caches
 	rm -rf .pytest_cache .ruff_cache .hypothesis

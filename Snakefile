@@ -77,7 +77,7 @@ onsuccess:
 onerror:
     print(
         "\nThe run stopped. Logs: results/logs/, one per output under the same path; the failed ones are named above.",
-        "Hint: the same command goes on from here; after a killed run add --unlock once.",
+        "Hint: the same command goes on from here. After a killed run: make resume.",
         sep="\n",
         file=sys.stderr,
     )

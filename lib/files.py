@@ -1,14 +1,16 @@
 """Files that are whole or absent: atomic writes, checksums, JSON. Not here: what the files mean (tables.py, provenance.py).
 
 Every writer goes through `atomic`: same-directory temporary file, flush, fsync, rename, fsync of the directory, so that a
-killed job or a full disk leaves the old file or the new one, never half of one.
+killed job or a full disk leaves the old file or the new one, never half of one. What the disk refuses is told in words.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -19,38 +21,124 @@ from typing import Any
 
 from lib.config.base import VipersightError
 
+WRITING, LINKING, EXTRACTING = ".writing-", ".linking-", ".extracting-"
+LEFTOVERS = (WRITING, LINKING, EXTRACTING)
+"""How names of what is being written begin; `make check` lists what a killed job left of them, `make resume` removes it."""
+PARTIAL = ".partial-"
+"""How names of downloads that go on where they stopped begin."""
+_FORMULA = ("=", "+", "-", "@", "\t")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_NEARLY_NOTHING = 64 << 10
+
+
+def _read_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _read_umask()  # once, while there is one thread: reading it means changing it for a moment
+
 
 class DataError(VipersightError):
     """A data file is missing, cut, or holds something impossible: the text names the file, the place and the likely fix."""
 
 
 @contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, *, need: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it becomes `path`, else it is removed.
 
-    The temporary name keeps the suffixes of `path`, because many writers choose their format by it.
+    The temporary name keeps the suffixes of `path`, because many writers choose their format by it. need: bytes that will
+    be written, where known. Raises DataError when the disk is full, read-only or broken, with what is needed and what is
+    free; `path` is then as it was before.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with disk_errors(path, need=need):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=WRITING, suffix="".join(path.suffixes[-2:]), dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            with disk_errors(path, need=need, written=temporary):
+                yield temporary
+                with open(temporary, "rb+") as written:
+                    os.fsync(written.fileno())
+                os.chmod(temporary, 0o666 & ~_UMASK)
+                os.replace(temporary, path)
+                _fsync_folder(path.parent)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+@contextmanager
+def disk_errors(path: Path, *, need: int | None = None, written: Path | None = None) -> Iterator[None]:
+    """Turn what the disk refuses inside the block into a DataError about `path`; other errors pass.
+
+    need: bytes that `path` takes, where known; written: the file that holds what was written of it so far.
+    """
     try:
-        yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        _fsync_folder(path.parent)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        yield
+    except VipersightError:
+        raise
+    except Exception as error:  # libraries wrap a failed write in errors of their own, so the disk itself is asked too
+        told = _disk_trouble(path, error, need, written)
+        if told is None:
+            raise
+        raise DataError(told) from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _disk_trouble(path: Path, error: Exception, need: int | None, written: Path | None) -> str | None:
+    """What to tell about an error of the disk, None when it is another kind of error."""
+    number = error.errno if isinstance(error, OSError) else None
+    free = free_bytes(path)
+    if number in FULL or (number is None and free is not None and free < _NEARLY_NOTHING):
+        so_far = written.stat().st_size if written is not None and written.exists() else 0
+        needs = sized(need) if need else f"more than {sized(so_far)}"
+        elsewhere = _other_place(error, path)
+        return (
+            f"{path}: the disk is full{elsewhere}: need {needs}, have {sized(free or 0)} free. The file was not changed. "
+            "Hint: free some space (`du -sh results/*` shows what is large), or work on another disk (`--directory DIR`)."
+        )
+    if number in _LOCKED and not _other_place(error, path):
+        return (
+            f"{path}: cannot be written ({os.strerror(number or 0)}). Hint: the folder is read-only or someone else's; "
+            "choose another one with `--directory DIR`."
+        )
+    if number == errno.EIO:
+        return f"{path}: the disk reports an error while writing ({error}). The file was not changed. Hint: check the disk."
+    return None
+
+
+def _other_place(error: Exception, path: Path) -> str:
+    """Where else than in the folder of `path` (or above it) the error happened, "" when it was there or is not known."""
+    named = getattr(error, "filename", None)
+    if not isinstance(named, str) or not named:
+        return ""
+    folder = path.parent.absolute()
+    place = Path(named).absolute()
+    return "" if place.parent == folder or place == folder or place in folder.parents else f" (at {named})"
+
+
+def free_bytes(path: Path) -> int | None:
+    """Bytes free on the disk that holds `path` or its nearest folder that exists; 0 when it can hold no more files."""
+    place = next((one for one in (path, *path.absolute().parents) if one.exists()), None)
+    if place is None:
+        return None
+    status = os.statvfs(place)
+    return 0 if status.f_files and not status.f_favail else shutil.disk_usage(place).free
+
+
+def sized(amount: float) -> str:
+    """A number of bytes as people say it: 0 bytes, 12.3 MB (powers of 1000)."""
+    if amount < 1000:
+        return f"{amount:.0f} bytes"
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1000
+        if amount < 1000:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1000:.1f} TB"
 
 
 def _fsync_folder(folder: Path) -> None:
@@ -63,8 +151,34 @@ def _fsync_folder(folder: Path) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write text (UTF-8) atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    content = text.encode("utf-8")
+    with atomic(path, need=len(content)) as temporary:
+        temporary.write_bytes(content)
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell for a csv table that people open: a text that a spreadsheet would take for a formula gets an apostrophe.
+
+    A carriage return becomes a space: csv writers leave it unquoted, and readers end a row there.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", " ")
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def write_link(path: str | Path, target: str | Path) -> None:
+    """Make `path` a symbolic link to `target`, atomically: an older file or link of that name stands until then."""
+    path = Path(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{LINKING}{os.getpid()}-{sha256_text(path.name)[:8]}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        try:
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, values: Any) -> None:
@@ -136,5 +250,6 @@ def folder_digest(folder: str | Path, *, labels: Collection[str] = (), cache: Pa
         fresh[name] = [*stamp, digest]
         rows.append([name, digest])
     if cache is not None and fresh != known:
-        write_json(cache, fresh)
+        with suppress(DataError):  # read-only results can still be planned; without a cache it is only slow
+            write_json(cache, fresh)
     return sha256_text(json.dumps(rows))

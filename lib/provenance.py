@@ -130,9 +130,11 @@ def record(
     extra: more facts for readers (attempts, flags); they never enter identity.
     """
     made = making(stage, settings, inputs, raw)
+    beside = meta_path(outputs[0]).parent
     values = {
         **made,
-        "content": {Path(path).name: sha256_file(path) for path in outputs},
+        "input_files": {role: _from_here(given) for role, given in inputs.items()},
+        "content": {os.path.relpath(path, beside): sha256_file(path) for path in outputs},
         "study": os.environ.get("VIPERSIGHT_STUDY"),
         "code": commit(),
         "packages": packages(),
@@ -165,6 +167,13 @@ def making(
         sources["raw"] = raw
     key = identity(stage, recipe, settings, sources)
     return {"identity": key, "stage": stage, "recipe": recipe, "settings": settings, "inputs": sources}
+
+
+def _from_here(given: str | Path | Sequence[str | Path]) -> str | list[str]:
+    """Paths of input files as seen from the working directory: for `check`, never part of an identity."""
+    if isinstance(given, str | Path):
+        return os.path.relpath(given)
+    return [os.path.relpath(one) for one in given]
 
 
 def _program_words() -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from lib import running
 from lib.config.base import VipersightError
 from lib.config.commandline import read_config
 from lib.config.inputs import Inputs
@@ -42,8 +43,13 @@ inputs = Inputs(STUDY, workflow.basedir)
 config.clear()
 config.update(STUDY.model_dump(mode="json"))
 
-# What the jobs' programs are handed by the environment: where the code is, how their files are made again, the site's folders and limits.
+# What the jobs' programs are handed by the environment: where the code is, how their files are made again, site settings.
 announce_run(STUDY.study, CONFIGFILES, TYPED.lineage, STUDY.site())
+
+# The jobs carry the token of their run, so that a killed run's orphans are found (lib/running.py).
+os.environ[running.TOKEN] = running.token_of(main=workflow.is_main_process)
+if workflow.is_main_process and (note := running.note_others()):
+    print(note, file=sys.stderr)
 
 
 # Constraints by shape, not by list: an unknown name then reaches the look-up, which can say what is known.
@@ -84,8 +90,19 @@ if workflow.is_main_process and "set" in TYPED.texts:
 
 
 def begin_run():
-    """Write down what this run is about: the resolved study, and which names it defines."""
+    """Write down who runs and what this run is about: the resolved study, and which names it defines."""
     import yaml
+
+    try:
+        running.refuse_orphans()
+        running.begin(
+            os.environ[running.TOKEN],
+            sys.argv[1:],
+            str(workflow.workdir_init),
+            workflow.executor_plugin.name,
+        )
+    except VipersightError as refusal:
+        raise WorkflowError(str(refusal))
 
     write_text(
         "results/run_config.yaml",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.counts import table
+
 PROJECT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -14,6 +16,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need a finished run first: they take longest, and another process can do the others meanwhile."""
     items.sort(key=lambda item: "tree" not in item.fixturenames and "finished" not in item.fixturenames)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The counts of the fault tests, when any ran."""
+    reports = [one for group in ("passed", "failed") for one in terminalreporter.stats.get(group, [])]
+    for line in table(fact for report in reports for fact in report.user_properties):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ A killed training goes on from `state/` beside the output when settings and data
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from lib import provenance
-from lib.files import atomic, sha256_file, write_json, write_text
+from lib.files import atomic, sha256_file, write_json, write_link, write_text
 from lib.tasks import Trained, TrainJob, task
 from workflow_scripts import _program
 
@@ -71,8 +70,7 @@ def keep_results(trained: Trained, folder: Path) -> None:
         shutil.copyfile(trained.weights, temporary)
     link = folder / f"model{SUFFIXES[trained.card['format']]}"
     if link.name != "model.json":
-        link.unlink(missing_ok=True)
-        os.symlink(weights.name, link)
+        write_link(link, weights.name)
     write_text(folder / "history.csv", trained.history.to_csv(index=False))
 
 

@@ -49,9 +49,9 @@ class Section(BaseModel):
         return data
 
 
-def shown(default: Any = None, description: str = "") -> Any:
-    """A field that people read and no job sees (titles, descriptions, licences)."""
-    return Field(default, description=description, json_schema_extra={"shown": True})
+def shown(default: Any = None, description: str = "", **limits: Any) -> Any:
+    """A field that no result depends on and no job's settings hold (titles, licences, limits of a site)."""
+    return Field(default, description=description, json_schema_extra={"shown": True}, **limits)
 
 
 def identity(section: BaseModel) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def explain(error: ValidationError, where: str = "", given: Any = None) -> str:
     for fault in error.errors(include_url=False):
         place = ".".join(part for part in (where, *_written_place(fault, given)) if part) or "the settings"
         value = fault.get("input")
-        hidden = isinstance(value, dict | list | tuple | BaseModel) or fault["type"].startswith("union_tag")
+        hidden = isinstance(value, dict | list | tuple | BaseModel) or fault["type"].startswith(("union_tag", "secret"))
         texts, _ = found.setdefault(place, ([], "" if hidden else f" (given: {value!r})"))
         texts.append(_plain_words(fault))
     return "\n".join(f"{place}: {', or '.join(dict.fromkeys(texts))}{value}" for place, (texts, value) in found.items())

@@ -1,13 +1,12 @@
-"""Reading and merging settings files: safe YAML, `include:`, files over each other. Not here: what the keys mean."""
+"""Reading and merging settings files: `include:`, files over each other. Not here: YAML (safe_yaml.py), what keys mean."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lib.config.base import ConfigError
+from lib.config.safe_yaml import load_yaml
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
 REPLACED_WHOLE = frozenset({"budget", "classes", "splits", "background"})
@@ -17,35 +16,12 @@ _ONE_OF = {"budget": {"epochs"}, "epochs": {"budget"}}
 """In `training:`, what a key of a later file replaces: `epochs: N` is short for `budget: {epochs: N}`."""
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """yaml.SafeLoader that refuses the same key twice in one mapping (YAML would silently keep the last)."""
-
-
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # `<<: *block` may stand beside own keys
-    keys = [loader.construct_object(key, deep=True) for key in own]
-    for index, key in enumerate(keys):
-        if key in keys[:index]:
-            line = own[index].start_mark.line + 1
-            raise ConfigError(f"key {key!r} stands twice in one block (line {line}). Hint: keep one of them.")
-    return loader.construct_mapping(node, deep=True)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in one settings file; a missing, unreadable or non-mapping file is a ConfigError that names it."""
     try:
-        values = _UniqueKeyLoader(path.read_text(encoding="utf-8")).get_single_data()
+        values = load_yaml(path)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such settings file. Hint: shipped studies are in config/studies/.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: settings must be `key: value` pairs, found {type(values).__name__}.")
     return values

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from lib.config.base import ConfigError, Name, Section, explain, nearest, shown
 from lib.config.detect import Detector
-from lib.config.download import Dataset
+from lib.config.download import Dataset, Downloads
 from lib.config.evaluate import EvaluateSettings
 from lib.config.export import ExportSettings
 from lib.config.leaderboard import Board
@@ -71,6 +71,7 @@ class Study(Section):
     limits: Limits = Field(
         default_factory=Limits, description="How much one media file may take to decode; never part of a result."
     )
+    downloads: Downloads = Field(default_factory=Downloads, description="How files are fetched; never part of a result.")
     seeds: list[Seed] = Field([0], min_length=1, description="Seeds that every trained variant runs with.")
     datasets: dict[Name, Dataset] = Field(default_factory=dict, description="Name → where videos and truth come from.")
     weights: dict[Name, Weights] = Field(default_factory=dict, description="Name → a model file, or a trained variant.")
@@ -116,9 +117,14 @@ class Study(Section):
         return self
 
     def site(self) -> dict[str, str]:
-        """What jobs are told of this site by environment variables, because no result depends on it."""
+        """What programs are handed beside their settings, because no result depends on it, by environment variable."""
+        trusted = sorted(one.sha256 for one in self.weights.values() if one.allow_unsafe and one.sha256)
         folders = {variable: str(folder) for variable, folder in self.paths.folders().items() if folder}
-        return folders | {LIMITS_VARIABLE: self.limits.model_dump_json()}
+        return folders | {
+            LIMITS_VARIABLE: self.limits.model_dump_json(),
+            "VIPERSIGHT_DOWNLOADS": self.downloads.model_dump_json(),
+            "VIPERSIGHT_UNSAFE_SHA256": ",".join(trusted),
+        }
 
     def find(self, table: str, name: str) -> Any:
         """An entry of a named table, or a ConfigError that lists what is known."""

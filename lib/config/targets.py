@@ -34,7 +34,7 @@ def choose(study: Study, only: str | None) -> Chosen:
     rows = {(board, row) for board, row in every if not {board, row} & refused and {board, row} & wanted}
     boards = {name for name in study.track_boards if name in wanted - refused}
     boards |= {name for name, board in study.score_boards.items() if all((name, row) in rows for row in board.variants)}
-    if not rows and not boards:
+    if only is not None and not rows and not boards:
         raise ConfigError(f"only: {only!r} leaves nothing. Known: {', '.join(sorted(known))}.")
     return Chosen(frozenset(boards), frozenset(rows))
 

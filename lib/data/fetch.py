@@ -1,4 +1,4 @@
-"""Getting a table of files whole into a folder: kept, linked from a mirror, or downloaded. Not here: what they mean.
+"""Getting a table of files whole into a folder: kept, linked from a mirror, downloaded. Not here: a transfer (transfer.py).
 
 Every file is judged by its sha256. A mirror is a local folder that may hold the same files under other folders; they are
 referenced by a symbolic link, never copied. The status table beside the files is also the memory of what was checked.
@@ -7,36 +7,26 @@ referenced by a symbolic link, never copied. The status table beside the files i
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 from pydantic import ValidationError
 
-from lib.config.download import FileEntry
+from lib.config.download import Downloads, FileEntry
+from lib.data.archives import unpack
+from lib.data.partial import drop_partial, partial_path
 from lib.data.progress import track
-from lib.files import DataError, atomic, sha256_file, write_json
+from lib.data.transfer import NotThere, WrongContent, client_of, download
+from lib.files import DataError, sha256_file, write_json, write_link
 
-_TRIES = 3
-_TIMEOUT_S = httpx.Timeout(30.0, connect=15.0)
 _LISTED = 10
-
-
-class Wanted(Protocol):
-    """What `fetch` needs to know of a file (FileEntry has it)."""
-
-    path: str
-    url: str
-    sha256: str
-    bytes: int | None
 
 
 @dataclass
@@ -76,21 +66,33 @@ def read_file_table(path: Path) -> list[FileEntry]:
 
 
 def fetch(
-    files: Iterable[Wanted], target: Path, *, mirror: Path | None, on_missing: str, workers: int, status_file: Path
+    files: Iterable[FileEntry],
+    target: Path,
+    *,
+    mirror: Path | None,
+    on_missing: str,
+    workers: int,
+    status_file: Path,
+    limits: Downloads | None = None,
 ) -> list[Status]:
     """Make every file whole below `target`; returns one Status per file and writes them to `status_file` (JSON).
 
     mirror: folder looked into first, by the longest common end of the path, then by file name, always by sha256.
-    on_missing: "fail" or "skip". workers: downloads at once. DataError: a download with another sha256, always; files that
-    cannot be had at all, with "fail", naming the first ten.
+    on_missing: "fail" or "skip". workers: downloads at once. limits: those of the run by default. Archives are unpacked
+    beside themselves. DataError: a download with another sha256 and an archive that is refused, always; files that cannot
+    be had at all, with "fail", naming the first ten.
     """
+    limits = limits or Downloads.of_this_run()
     entries = list(files)
     known = _known(status_file)
     by_name = _index(mirror)
-    with httpx.Client(follow_redirects=True, timeout=_TIMEOUT_S) as client, ThreadPoolExecutor(max(1, workers)) as pool:
+    with client_of(limits) as client, ThreadPoolExecutor(max(1, workers)) as pool:
 
-        def one(entry: Wanted) -> Status:
-            return _one(entry, target, by_name, known.get(entry.path), client)
+        def one(entry: FileEntry) -> Status:
+            status = _one(entry, target, by_name, known.get(entry.path), client, limits)
+            if entry.extract and status.sha256:
+                unpack(target / entry.path, status.sha256, limits)
+            return status
 
         found = list(track(pool.map(one, entries), total=len(entries), label="fetching files"))
     write_json(status_file, [asdict(status) for status in found])
@@ -130,20 +132,31 @@ def _index(mirror: Path | None) -> dict[str, list[Path]]:
 
 
 def _one(
-    entry: Wanted, target: Path, by_name: dict[str, list[Path]], known: dict[str, Any] | None, client: httpx.Client
+    entry: FileEntry,
+    target: Path,
+    by_name: dict[str, list[Path]],
+    known: dict[str, Any] | None,
+    client: httpx.Client,
+    limits: Downloads,
 ) -> Status:
     place = target / entry.path
     if place.is_file() and _is_whole(place, entry, known):
         return _status(entry, place, "kept")
     for candidate in _candidates(entry.path, by_name):
         if (entry.bytes is None or candidate.stat().st_size == entry.bytes) and sha256_file(candidate) == entry.sha256:
-            _link(place, candidate)
+            write_link(place, candidate.resolve())
+            drop_partial(partial_path(place, entry.path, entry.sha256))
             return _status(entry, place, "mirror")
-    status, cause = _download(entry, place, client)
-    return _status(entry, place, status) if status == "downloaded" else Status(entry.path, status, cause, 0)
+    try:
+        download(entry, place, client, limits)
+    except WrongContent as error:
+        return Status(entry.path, "wrong", str(error), 0)
+    except NotThere as error:
+        return Status(entry.path, "missing", str(error), 0)
+    return _status(entry, place, "downloaded")
 
 
-def _is_whole(place: Path, entry: Wanted, known: dict[str, Any] | None) -> bool:
+def _is_whole(place: Path, entry: FileEntry, known: dict[str, Any] | None) -> bool:
     stat = place.stat()
     remembered = known is not None and (known.get("sha256"), known.get("bytes"), known.get("mtime_ns")) == (
         entry.sha256,
@@ -153,7 +166,7 @@ def _is_whole(place: Path, entry: Wanted, known: dict[str, Any] | None) -> bool:
     return remembered or sha256_file(place) == entry.sha256
 
 
-def _status(entry: Wanted, place: Path, status: str) -> Status:
+def _status(entry: FileEntry, place: Path, status: str) -> Status:
     stat = place.stat()
     return Status(entry.path, status, "", stat.st_size, entry.sha256, stat.st_mtime_ns)
 
@@ -167,51 +180,3 @@ def _candidates(path: str, by_name: dict[str, list[Path]]) -> list[Path]:
         return next((place for place, (one, other) in enumerate(pairs) if one != other), len(parts))
 
     return sorted(by_name.get(Path(path).name, []), key=lambda candidate: (-common(candidate), str(candidate)))
-
-
-def _link(place: Path, file: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".linking-{os.getpid()}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(file.resolve())
-    temporary.replace(place)
-
-
-class _WrongContent(Exception):
-    """The address serves other bytes than stated."""
-
-
-def _download(entry: Wanted, place: Path, client: httpx.Client) -> tuple[str, str]:
-    """("downloaded" | "missing" | "wrong", cause). Connections that break and servers that are busy are tried again."""
-    cause = ""
-    for attempt in range(_TRIES):
-        if attempt:
-            time.sleep(0.5 * 2**attempt)
-        try:
-            with atomic(place) as temporary:
-                _stream(entry, temporary, client)
-            return "downloaded", ""
-        except _WrongContent as error:
-            return "wrong", str(error)
-        except httpx.HTTPStatusError as error:
-            cause = f"{entry.url} answered {error.response.status_code}"
-            if error.response.status_code < 500 and error.response.status_code != 429:
-                return "missing", cause
-        except httpx.HTTPError as error:
-            cause = f"{entry.url}: {type(error).__name__}: {error}"
-    return "missing", f"{cause} ({_TRIES} tries)"
-
-
-def _stream(entry: Wanted, temporary: Path, client: httpx.Client) -> None:
-    """Write the answer's bytes to `temporary`; _WrongContent when they are more than stated or have another sha256."""
-    digest, size = hashlib.sha256(), 0
-    with client.stream("GET", entry.url) as answer, open(temporary, "wb") as file:
-        answer.raise_for_status()
-        for block in answer.iter_bytes(1 << 20):
-            size += len(block)
-            if entry.bytes is not None and size > entry.bytes:
-                raise _WrongContent(f"{entry.url} serves more than the stated {entry.bytes} bytes")
-            digest.update(block)
-            file.write(block)
-    if digest.hexdigest() != entry.sha256:
-        raise _WrongContent(f"sha256 expected {entry.sha256}, got {digest.hexdigest()} ({size} bytes from {entry.url})")

@@ -24,7 +24,7 @@ from lib.data.probing import Media, look
 from lib.data.sources import Item, Source
 from lib.data.splits import check_leaks, draw_splits
 from lib.data.truth import Video, boxes_table, class_counts, detections_table, frames_table, write_truth
-from lib.files import DataError, write_json, write_text
+from lib.files import DataError, csv_cell, write_json, write_text
 
 _LISTED = 10
 
@@ -107,7 +107,8 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
     write_json(out / "classes.json", {"classes": order, "source_classes": grouped, "counts": counts})
     changes = _with_notes(changes, [*source.dropped, *notes])
     held = {"boxes": boxes, **language}
-    write_text(out / "quality.csv", _quality(source, videos, ids, splits, causes, held, changes).to_csv(index=False))
+    quality = _quality(source, videos, ids, splits, causes, held, changes)
+    write_text(out / "quality.csv", quality.map(csv_cell).to_csv(index=False))
     tables.write_table(out / "manifest.parquet", manifest, tables.MANIFEST)
     return Summary(
         videos=len(videos),

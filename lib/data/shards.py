@@ -72,6 +72,7 @@ def write_shards(
             splits[split] = {"shards": shards, "samples": len(found)}
             places += found
         _check_keys(places)
+        (out / "manifest.json").unlink(missing_ok=True)  # from here to its writing neither old nor new set stands whole
     with atomic(out / INDEX_FILE) as temporary:
         pq.write_table(pa.Table.from_pylist(places, schema=INDEX_SCHEMA), temporary, compression="zstd")
     described: dict[str, Any] = {"version": VERSION, "classes": list(classes), "splits": splits, "index": INDEX_FILE}

@@ -166,9 +166,11 @@ def draw_video(
 def _write_picture(path: Path, image: np.ndarray) -> None:
     import cv2
 
-    with atomic(path) as temporary:
-        if not cv2.imwrite(str(temporary), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]):
-            raise DataError(f"{path}: could not be written. Hint: is the disk full?")
+    done, coded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not done:
+        raise DataError(f"{path}: a picture of {image.shape} could not be encoded.")
+    with atomic(path, need=coded.nbytes) as temporary:  # not cv2.imwrite: it does not say what fails
+        temporary.write_bytes(coded.tobytes())
 
 
 def _remove_others(folder: Path, kept: set[str]) -> None:

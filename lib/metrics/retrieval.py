@@ -1,4 +1,4 @@
-"""Scores of retrieval: is what belongs to a query among the first K that are found? Not here: embeddings.
+"""Scores of retrieval: whether what belongs to a query is among the first K that are found. Not here: embeddings.
 
 R@K = share of queries whose own item is among the K most similar; 0–1, higher is better. Where items are equally similar,
 their order is taken as random, so that a model that tells nothing apart scores K / N and not by luck of the sorting.

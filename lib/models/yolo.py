@@ -20,7 +20,7 @@ import numpy as np
 
 from lib.config.base import ConfigError
 from lib.files import DataError
-from lib.models.loading import load_checkpoint
+from lib.models.loading import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -149,7 +149,7 @@ def save_model(net: torch.nn.Module, path: Path, train_args: dict[str, Any]) -> 
         parameter.requires_grad = False
     for value in copy.state_dict().values():
         torch.nan_to_num_(value)  # what float16 cannot hold becomes its largest number, as in ultralytics' own files
-    torch.save({"epoch": -1, "model": copy, "ema": None, "train_args": train_args, "version": __version__}, path)
+    save_checkpoint({"epoch": -1, "model": copy, "ema": None, "train_args": train_args, "version": __version__}, path)
 
 
 class YoloPredictor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +142,40 @@ def inspect(path: Path) -> dict[str, Any]:
     return {"class_names": facts["names"], "input_size": max(facts["size"] or facts["imgsz"]), "parameters": None}
 
 
+def refuse_external_data(path: Path) -> None:
+    """DataError when tensors of an ONNX file lie in other files: those could be anywhere, and no sha256 speaks for them."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable ONNX file ({error}). Hint: a cut download?") from error
+    outside = [tensor for tensor in _tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        places = sorted({entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"})
+        raise DataError(
+            f"{path}: refused, {len(outside)} of its tensors lie in other files ({', '.join(places[:3]) or 'none named'}). "
+            "Hint: save the model as one file (onnx.save without external data)."
+        )
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every TensorProto below an ONNX message, those of attributes, subgraphs and functions among them."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(part)
+
+
 def open_session(path: Path) -> Any:
     """onnxruntime's session on the chosen device. DataError: a damaged file; ConfigError: a device that is not there."""
     import onnxruntime
 
+    refuse_external_data(path)
     providers = _providers(onnxruntime.get_available_providers())
     try:
         return onnxruntime.InferenceSession(str(path), providers=providers)

@@ -17,12 +17,11 @@ from typing import Any
 import jinja2
 
 from lib.config.report import ReportSettings
-from lib.files import write_text
+from lib.files import csv_cell, write_text
 from lib.reporting.plots import board_figure
 from lib.reporting.ranking import Ranking
 
 TEMPLATE = Path(__file__).with_name("board.html.j2")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Show = Callable[[dict[str, Any]], str]
 
 
@@ -74,9 +73,7 @@ def _csv_cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return str(value)
+    return str(csv_cell(value))
 
 
 def markdown(ranking: Ranking) -> str:

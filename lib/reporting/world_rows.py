@@ -15,7 +15,7 @@ import numpy as np
 
 from lib.config.world import WorldSource
 from lib.data.world.draw import Painter, Seen
-from lib.data.world.events import Episode, Event, Thing, episode_of
+from lib.data.world.events import PERSON, VEHICLE, Episode, Event, Thing, episode_of
 from lib.data.world.motion import simulate
 from lib.data.world.plan import Plan, plan_videos
 from lib.data.world.sounds import RATE, waveform
@@ -110,7 +110,9 @@ def _spread(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 
 
 def _called(thing: Thing) -> str:
-    return f"{thing.colour} {thing.noun} {thing.track}".strip()
+    """Noun and track as in the pictures, and the part of the thing that has its colour."""
+    part = {PERSON: "vest", VEHICLE: "cab"}.get(thing.kind, "")
+    return f"{thing.noun} {thing.track}" + (f" ({thing.colour} {part})".replace(" )", ")") if thing.colour else "")
 
 
 def _doings(thing: Thing, episode: Episode) -> Iterator[Bar]:

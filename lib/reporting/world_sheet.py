@@ -30,7 +30,7 @@ COLOURS = {
 }
 """Class of what acts -> its colour, in frames and on the time line alike."""
 _WIDTH, _MARGIN, _GAP, _DPI = 17.0, 0.4, 0.12, 110  # inches, px per inch
-_TIMES_W, _LABELS_W = 8.9, 1.45  # inches: the time line with its names; the names alone
+_TIMES_W, _LABELS_W = 9.1, 1.65  # inches: the time line with its names; the names alone
 _LANE, _SOUND = 0.205, 0.62  # inches
 _SIZE, _SMALL, _TITLE = 8.5, 7.2, 10.5  # points
 _LINE = 1.42  # line spacing

@@ -28,6 +28,7 @@ from lib.config.base import ConfigError
 from lib.config.train import TrainingSettings
 from lib.files import DataError, atomic
 from lib.models import yolo as models
+from lib.models.loading import save_checkpoint
 from lib.training import yolo_knobs
 from lib.training.sampling import RoundLoader, StreamSampler
 
@@ -191,7 +192,7 @@ class Trainer(DetectionTrainer):
             with atomic(self.best_file) as temporary:
                 models.save_model(self.ema.ema, temporary, self.stored_arguments())
         with atomic(self.state / "last.pt") as temporary:
-            torch.save(self._state_dict(), temporary)
+            save_checkpoint(self._state_dict(), temporary)
         for old in set(self.state.glob("best-*.pt")) - {self.best_file}:
             old.unlink()
         return True

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from lib.config.base import ConfigError
 from lib.config.download import YoloSource
+from lib.config.safe_yaml import load_yaml
 from lib.data.images import image_size
 from lib.data.sources import Item, Source, add_item, boxes_table, frames_table, images_in, media_kind
 from lib.files import DataError
@@ -61,11 +62,11 @@ def read(root: Path, options: YoloSource) -> Source:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: file not found. Hint: set `data` in the dataset's `source:` block.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid YAML ({error}).") from error
+    except ConfigError as error:
+        raise DataError(str(error)) from error
     if not isinstance(data, dict):
         raise DataError(f"{path}: must be a mapping with names, train, val, test.")
     return data

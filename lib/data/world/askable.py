@@ -50,7 +50,7 @@ def _described(thing: Thing) -> Iterator[str]:
     if thing.kind == PERSON:
         yield f"a worker in {_article(thing.colour)} vest"
     elif thing.kind == VEHICLE:
-        yield from (_article(thing.noun), f"{_article(thing.colour)} vehicle")
+        yield from (_article(thing.noun), f"a vehicle with {_article(thing.colour)} cab")
     elif thing.kind == LOAD:
         yield thing.noun if thing.noun in PLURALS else _article(thing.noun)
 
@@ -89,7 +89,7 @@ def _colour(episode: Episode, rng: np.random.Generator) -> Iterator[Question]:
                 answer, choices = (things[0].colour, VEST_COLOURS) if part == "vest" else (things[0].second, HELMET_COLOURS)
                 text = f"What colour is the worker's {part}?"
             else:
-                answer, choices, text = things[0].colour, BODY_COLOURS, "What colour is the vehicle?"
+                answer, choices, text = things[0].colour, BODY_COLOURS, "What colour is the vehicle's cab?"
             yield plain("colour", FRAME, text, answer, choices)
 
 

@@ -138,7 +138,7 @@ def counts(episode: Episode, rng: np.random.Generator) -> Iterator[Question]:
 def identities(episode: Episode, rng: np.random.Generator) -> Iterator[Question]:
     persons, vehicles = all_of(episode, PERSON), all_of(episode, VEHICLE)
     yield from _who_does(episode, persons, "What colour is the vest of the worker who {0}?", VEST_COLOURS)
-    yield from _who_does(episode, vehicles, "What colour is the vehicle that {0}?", BODY_COLOURS)
+    yield from _who_does(episode, vehicles, "What colour is the cab of the vehicle that {0}?", BODY_COLOURS)
     yield from _who_holds(episode, persons)
     for things, level in ((persons, 1), (vehicles, 2)):
         names = [name(thing, level) for thing in things]

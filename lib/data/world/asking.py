@@ -32,8 +32,8 @@ class Balance:
 
 @dataclass(frozen=True)
 class Question:
-    """kind: of KINDS; evidence: of events.CHANNELS; balances: what keeps the words of the question from telling its
-    answer."""
+    """kind: of KINDS; evidence: of events.CHANNELS; balances: what keeps the words of the question from telling its answer,
+    over the whole kind first."""
 
     kind: str
     evidence: str

@@ -189,13 +189,15 @@ def _plain(thing: Thing) -> str:
 
 
 def indefinite(thing: Thing) -> str:
-    """ "a worker in a red vest and a blue helmet", "the crane hook", "an orange bundle of pipes", "grey beams"."""
+    """ "a worker in a red vest and a blue helmet", "a truck with a blue cab", "the crane hook", "grey beams"."""
     if thing.kind == HOOK:
         return "the crane hook"
     if thing.kind == PERSON:
         return f"a worker in {_article(thing.colour)} vest and {_article(thing.second)} helmet"
-    nouns = {"mixer": "concrete mixer", "bucket": "concrete bucket"}
-    named = f"{thing.colour} {nouns.get(thing.noun, thing.noun)}"
+    noun = {"mixer": "concrete mixer", "bucket": "concrete bucket"}.get(thing.noun, thing.noun)
+    if thing.kind == VEHICLE:
+        return f"{_article(noun)} with {_article(thing.colour)} cab"
+    named = f"{thing.colour} {noun}"
     return named if thing.noun in PLURALS else _article(named)
 
 

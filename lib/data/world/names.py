@@ -1,7 +1,8 @@
 """Words for the things of the synthetic world, just precise enough to single one out. Not here: sentences (queries.py, …).
 
 A thing can be named at three levels: by its class ("the vehicle"), by its noun or main colour ("the truck", "the worker in
-the orange vest"), and by all that is to be seen of it ("the blue truck", "… and the white helmet").
+the orange vest"), and by all that is to be seen of it ("the truck with the blue cab", "… and the white helmet"). A lorry is
+of two colours; its cab is named, because that is the part that every vehicle has.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ PLURALS = frozenset({"beams", "pipes"})
 
 def name(thing: Thing, level: int) -> str:
     """ "the worker", "the worker in the red vest", "the worker in the red vest and the blue helmet"; "the vehicle", "the
-    truck", "the white truck"."""
+    truck", "the truck with the white cab"; "the load", "the crate", "the grey crate"."""
     if thing.kind == HOOK or level == 0:
         return f"the {_CLASS_WORDS[thing.kind]}"
     if thing.kind == PERSON:
         helmet = f" and the {thing.second} helmet" if level == 2 else ""
         return f"the worker in the {thing.colour} vest{helmet}"
+    if thing.kind == VEHICLE:
+        return f"the {thing.noun} with the {thing.colour} cab" if level == 2 else f"the {thing.noun}"
     return f"the {thing.colour} {thing.noun}" if level == 2 else f"the {thing.noun}"
 
 

@@ -2,8 +2,9 @@
 Not here: what can be asked about a video (askable.py, askable_over_time.py).
 
 Questions are chosen one by one: the evidence channel that lacks most (config: evidence), in it the kind that was asked
-least, in it what balances the answers best. A question that would let an answer outnumber its alternatives is not asked,
-however often the world would offer it, and so is one that would take a channel far beyond its share. At most one question
+least, then an answer by lot (else answers would take turns, and the place of a question would tell its answer), and what
+asks for it in the words that have had it least. A question that would let an answer outnumber its alternatives is not
+asked, however often the world would offer it, nor one that would take a channel far beyond its share. At most one question
 of a kind per video, in random order.
 """
 
@@ -18,8 +19,8 @@ from lib.data.world.askable import askable
 from lib.data.world.asking import Balance, Question
 from lib.data.world.events import Episode
 
-_LEAD = {2: 0.5}  # by how much an answer may lead the mean of its alternatives: 0.5 = two answers in turn
-_WIDE_LEAD = 1.0  # where there are more than two answers, some rare
+_LEAD = 2.0  # by how many questions an answer may lead the mean of its alternatives, over a whole kind
+_LEAD_IN_WORDS = 1.5  # the same among questions of the same words or about the same thing
 _SURPLUS = 0.06  # of all questions, that a channel may have beyond its share when others have nothing to ask
 
 
@@ -34,7 +35,7 @@ def answers_of(episodes: list[Episode]) -> list[dict[str, Any]]:
         chosen: list[Question] = []
         while len(chosen) < episode.options.questions:
             offers = [one for one in offers if one.kind not in {two.kind for two in chosen}]
-            one = _next(offers, asked, episode.options.evidence.shares())
+            one = _next(offers, asked, episode.options.evidence.shares(), rng)
             if one is None:
                 break
             chosen.append(one)
@@ -46,29 +47,32 @@ def answers_of(episodes: list[Episode]) -> list[dict[str, Any]]:
     return rows
 
 
-def _next(offers: list[Question], asked: Counter[Any], shares: dict[str, float]) -> Question | None:
+def _next(
+    offers: list[Question], asked: Counter[Any], shares: dict[str, float], rng: np.random.Generator
+) -> Question | None:
     """The question to ask next; None where nothing fair is left."""
     total = sum(asked[channel] for channel in shares) + 1
     lack = {channel: share * total - asked[channel] for channel, share in shares.items()}
     open_channels = {channel for channel, share in shares.items() if share > 0 and lack[channel] > -_SURPLUS * total}
-    fair = [
-        one for one in offers if one.evidence in open_channels and all(_fair(balance, asked) for balance in one.balances)
-    ]
+    fair = [one for one in offers if one.evidence in open_channels and _fair(one, asked)]
     if not fair:
         return None
     channel = max(sorted({one.evidence for one in fair}), key=lambda key: lack[key])
+    kind = min((one.kind for one in fair if one.evidence == channel), key=lambda key: asked[key])
+    answers = sorted({(one.balances[0].key, one.balances[0].value) for one in fair if one.kind == kind})
+    drawn = answers[int(rng.integers(len(answers)))]
     return min(
-        (one for one in fair if one.evidence == channel),
-        key=lambda one: (asked[one.kind], sum(_ahead(balance, asked) for balance in one.balances)),
+        (one for one in fair if one.kind == kind and (one.balances[0].key, one.balances[0].value) == drawn),
+        key=lambda one: sum(_ahead(balance, asked) for balance in one.balances[1:]),
     )
 
 
 def _ahead(balance: Balance, asked: Counter[Any]) -> float:
     """By how much this answer leads the mean of all answers that the key can have."""
-    return asked[balance.key, balance.value] - sum(asked[balance.key, one] for one in balance.choices) / len(
-        balance.choices
-    )
+    mean = sum(asked[balance.key, one] for one in balance.choices) / len(balance.choices)
+    return asked[balance.key, balance.value] - mean
 
 
-def _fair(balance: Balance, asked: Counter[Any]) -> bool:
-    return _ahead(balance, asked) < _LEAD.get(len(balance.choices), _WIDE_LEAD)
+def _fair(one: Question, asked: Counter[Any]) -> bool:
+    whole, *words = (_ahead(balance, asked) for balance in one.balances)
+    return whole < _LEAD and all(lead < _LEAD_IN_WORDS for lead in words)

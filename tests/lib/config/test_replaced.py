@@ -1,6 +1,6 @@
 """What a change of settings would replace. Reference: a chain of finished results written by hand, and who hangs on whom.
 
-tests/workflow/test_overrides.py compares the same count with the plans of real Snakemake.
+tests/workflow/test_config_language.py compares the same count with the plans of real Snakemake.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def server(monkeypatch) -> Iterator[_Server]:
         monkeypatch.delenv(name, raising=False)
     served = _Server(("127.0.0.1", 0), _Handler)
     served.asked = Counter()
-    threading.Thread(target=served.serve_forever, daemon=True).start()
+    threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
     yield served
     served.shutdown()
     served.server_close()
@@ -110,8 +110,7 @@ def test_missing_files_fail_by_name_or_are_counted(tmp_path, server):
     assert "404" in json.loads((tmp_path / "status.json").read_text())[1]["cause"]
 
 
-def test_a_busy_server_is_asked_again(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(fetch_module.time, "sleep", lambda _: None)
+def test_a_busy_server_is_asked_again(tmp_path, server):
     assert go(tmp_path, [entry(server, "busy.bin")]) == {"busy.bin": "downloaded"}
     assert server.asked["/busy.bin"] == 2
 

@@ -18,6 +18,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from lib.data.world.askable import askable
+from lib.data.world.asking import Balance
 from lib.data.world.captions import captions_of, facts_of
 from lib.data.world.events import Episode
 from lib.data.world.queries import queries_of
@@ -162,13 +163,14 @@ def by_words(train: list[Row], test: list[Row]) -> list[str]:
 
 def chance(rows: list[Row]) -> float:
     """Expected share of right answers when drawing among the answers that each question can have."""
-    shares = []
-    for row in rows:
-        episode = _episodes()[row["video"]]
-        offers = askable(episode, np.random.default_rng([episode.plan.seed, 8]))
-        choices = next(one.balances[0].choices for one in offers if one.text == row["text"])
-        shares.append(1 / len(choices))
-    return float(np.mean(shares))
+    return float(np.mean([1 / len(balance_of(row, _episodes()).choices) for row in rows]))
+
+
+def balance_of(row: Row, names: dict[str, Episode]) -> Balance:
+    """Which answers a question can have, and which of them is its own."""
+    episode = names[row["video"]]
+    offers = askable(episode, np.random.default_rng([episode.plan.seed, 8]))
+    return next(one.balances[0] for one in offers if one.text == row["text"])
 
 
 FIGURES = {"queries": queries, "relations": relations, "captions": captions, "answers": answers}

@@ -52,7 +52,7 @@ def _only(found: list) -> object:
 
 
 def _exists(episode: Episode, what: str) -> str:
-    words = set(what.split()) - {"a", "an", "in", "vest"}
+    words = set(what.split()) - {"a", "an", "in", "vest", "with", "cab"}
     told = [
         {"worker", thing.colour} if thing.kind == PERSON else {thing.colour, thing.noun, thing.kind}
         for thing in episode.things.values()
@@ -61,7 +61,7 @@ def _exists(episode: Episode, what: str) -> str:
 
 
 def _colour(episode: Episode, part: str) -> str:
-    if part == "vehicle":
+    if part == "vehicle's cab":
         return _only(of_class(episode, VEHICLE)).colour
     worker = _only(of_class(episode, PERSON))
     return worker.colour if part == "worker's vest" else worker.second
@@ -180,7 +180,7 @@ def _first_heard(episode: Episode, one: str, other: str) -> str:
 _READERS: dict[str, Callable[..., str]] = {
     r"(?:Is|Are) there (.+) in the video\?": _exists,
     r"Does the video show (.+)\?": _exists,
-    r"What colour is the (worker's vest|worker's helmet|vehicle)\?": _colour,
+    r"What colour is the (worker's vest|worker's helmet|vehicle's cab)\?": _colour,
     r"What kind of vehicle is it\?": lambda episode: _only(of_class(episode, VEHICLE)).noun,
     r"What hangs from the hook\?": lambda episode: _held(episode, HOOK),
     r"What does the worker hold\?": lambda episode: _held(episode, PERSON),
@@ -190,7 +190,7 @@ _READERS: dict[str, Callable[..., str]] = {
     r"Does the (worker|vehicle) (?:walk|drive) slowly or (?:briskly|fast)\?": _pace,
     r"Does (.+) before or after (.+)\?": _order,
     r"How many different (\w+) does the video show in all\?": _count,
-    r"What colour is the (vest of the worker who|vehicle that) (.+)\?": _whose_colour,
+    r"What colour is the (vest of the worker who|cab of the vehicle that) (.+)\?": _whose_colour,
     r"What does (the .+) hold\?": _what_held,
     r"Does (the .+) (come into|leave) the picture\?": _comes_or_leaves,
     r"Which signal is heard\?": _signal,

@@ -13,7 +13,7 @@ from lib.data.world.events import LOAD, Episode
 from tests.lib.data.world.figures import by_name, worlds
 
 WORKER = re.compile(r"a worker in an? (\w+) vest and an? (\w+) helmet")
-VEHICLE = re.compile(r"an? (\w+) (truck|excavator|concrete mixer)\b")
+VEHICLE = re.compile(r"an? (truck|excavator|concrete mixer) with an? (\w+) cab")
 LOADS = re.compile(r"(?:an? )?(\w+) (crate|beams|pipes|concrete bucket|plank|box)\b")
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
@@ -52,7 +52,8 @@ def test_every_thing_that_is_named_is_seen(told: list[Any]) -> None:
         for vest, helmet in WORKER.findall(text):
             assert any((one.noun, one.colour, one.second) == ("worker", vest, helmet) for one in things), row
             named["worker"] += 1
-        for colour, noun in (*VEHICLE.findall(text), *LOADS.findall(text)):
+        vehicles = [(colour, noun) for noun, colour in VEHICLE.findall(text)]
+        for colour, noun in (*vehicles, *LOADS.findall(text)):
             assert any((one.noun, one.colour) == (noun.removeprefix("concrete "), colour) for one in things), row
             named[noun] += 1
         assert "hook" not in text or any(one.noun == "hook" for one in things)
@@ -120,7 +121,7 @@ def test_sides_are_right(told: list[Any]) -> None:
 def _fits(thing: Any, words: re.Match[str]) -> bool:
     if words.re is WORKER:
         return (thing.colour, thing.second) == words.groups() and thing.kind != LOAD
-    return (thing.colour, thing.noun) == (words[1], words[2].removeprefix("concrete "))
+    return (thing.noun, thing.colour) == (words[1].removeprefix("concrete "), words[2])
 
 
 def test_no_two_say_the_same_and_wording_varies(told: list[Any]) -> None:

@@ -27,7 +27,7 @@ from lib.data.world.plan import CLASSES
 from lib.data.world.questions import answers_of
 from lib.data.world.sounds import tones_of
 from tests.lib.data.world import figures
-from tests.lib.data.world.figures import by_name, commonest, worlds
+from tests.lib.data.world.figures import balance_of, by_name, commonest, worlds
 from tests.lib.data.world.solver import shown
 
 MANY = 60  # videos per split for leak tests; the first are those of the default world
@@ -213,6 +213,24 @@ def test_names_places_and_lengths_do_not_tell() -> None:
         assert chance_of([number(row) for row in test], test) > 0.01, name
     leak = chance_of([len(row["answer"]) for row in test], test)  # the test itself finds what is there
     assert leak < 0.01
+
+
+def test_answers_do_not_take_turns() -> None:
+    """The place of a question among those with the same answers to choose from, odd or even, in each split."""
+    rows, names = asked()
+    for split in ("train", "test"):
+        mine, counts = [row for row in rows if f"-{split}-" in row["video"]], Counter[Any]()
+        groups, values, odd = [], [], []
+        for row in mine:
+            balance = balance_of(row, names)
+            group = (row["kind"], *balance.choices)
+            groups.append({"kind": " ".join(group), "answer": balance.value})
+            odd.append(counts[group] % 2)
+            values.append(counts[group])
+            counts[group] += 1
+        assert chance_of(odd, groups) > 0.01
+        turns = [group | {"answer": ("one", "other")[place % 2]} for group, place in zip(groups, values, strict=True)]
+        assert chance_of(odd, turns) < 0.01  # the test would find it
 
 
 def test_texts_do_not_hold_their_answers() -> None:
