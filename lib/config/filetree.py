@@ -32,8 +32,8 @@ PLAIN: dict[str, str] = {
     "envs/": "conda twins of the lock",
     "results/": "everything produced (README.md says where); git-ignored",
     "docs/": "the pictures of this page and the program that draws them",
-    "tests/": "mirrors lib; workflow/ runs real Snakemake",
-    "Makefile": "demo, test, test-quick, setup, lint, dag, report",
+    "tests/": "mirrors lib; workflow/ runs real Snakemake; benchmarks/ measures speed",
+    "Makefile": "demo, test, test-quick, bench, bench-long, setup, lint, dag, report",
     "requirements.in, requirements.txt": "what is needed, and the exact lock with hashes",
 }
 

@@ -91,15 +91,19 @@ class Case:
         detect = ["--settings", json.dumps({"recipe": 1, "detector": detector}), "--weights", "weights.json"]
         track = ["--settings", json.dumps({"recipe": 1, "tracker": TRACKER, "stride": 1}), "--detections", "boxes.parquet"]
         first = self._run("workflow_scripts.detect", *common, *detect, "--output", "boxes.parquet")
-        return first + self._run("workflow_scripts.track", *common, *track, "--output", "tracks.parquet")
+        return first + self._run("workflow_scripts.track", *common, *track, "--output", "tracks.parquet", session=False)
 
     def peer(self) -> Spent:
         words = [self.weights, self.media, str(self.imgsz), str(CONF), str(IOU), "bytetrack.yaml", "peer.npy"]
         return self._run("tests.benchmarks.yolo_track", *words)
 
-    def _run(self, module: str, *words: str | Path) -> Spent:
+    def _run(self, module: str, *words: str | Path, session: bool = True) -> Spent:
+        """session: it runs the model, whose own seconds are then counted."""
         figures = self.folder / "figures.json"
         env = {"YOLO_CONFIG_DIR": str(self.folder), "VIPERSIGHT_DEVICE": "cpu"}
+        if not session:
+            spent = python(module, *words, folder=self.folder, env=env)
+            return Spent(spent.wall, spent.cpu, spent.memory, {"outside": spent.cpu})
         spent = python("tests.benchmarks.counted", figures, module, *words, folder=self.folder, env=env, reads=figures)
         return Spent(spent.wall, spent.cpu, spent.memory, {"outside": spent.cpu - spent.more["session"]})
 
@@ -107,9 +111,10 @@ class Case:
         name = f"{self.detector} on {self.clip} ({self.frames} frames)"
         names = {"ours": "ours", "peer": "YOLO.track"}
         half = ("<=", 0.5) if self.frames >= SHORT else None
+        why = "Over half of ours is starting two programs and the decoding child, and frames are copied out of that child."
         rows = [("wall", "wall", "s", ("<=", 1.0)), ("peak memory", "memory", "MiB", ("<=", 1.0))]
         for what, figure, unit, target in [*rows, ("CPU outside of the session", "outside", "s", half)]:
-            result.rows.append(compared(f"{name}: {what}", runs, figure, unit=unit, target=target, **names))
+            result.rows.append(compared(f"{name}: {what}", runs, figure, unit=unit, target=target, reason=why, **names))
         result.rows.append(compared(f"{name}: CPU in all", runs, "cpu", **names))
         mine, theirs = read_table(self.folder / "tracks.parquet", "tracks"), self._theirs()
         result.facts[f"{name}: boxes matched"] = round(same_boxes(mine, theirs), 4)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -79,12 +80,16 @@ def test_a_lying_index_is_not_believed(tmp_path: Path) -> None:
     assert all(np.array_equal(image, whole[index]) for index, _, image in read)
 
 
-def test_scaling_is_that_of_the_conversion(tmp_path: Path) -> None:
+def test_frames_are_scaled_as_images_are(tmp_path: Path) -> None:
+    """Reference: PyAV's whole frames through OpenCV, means of areas where they shrink and linear where they grow."""
     path = encode(tmp_path / "a.mp4", numbers=range(30))
     with av.open(str(path)) as container:
-        theirs = [frame.to_ndarray(format="rgb24", width=64, height=48) for frame in container.decode(video=0)]
-    ours = [image for *_, image in read_frames(path, kind="video", stride=4, size=(64, 48))]
-    assert all(np.array_equal(one, other) for one, other in zip(ours, theirs[::4], strict=True))
+        whole = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][::4]
+    for size, way in (((64, 48), cv2.INTER_AREA), ((640, 480), cv2.INTER_LINEAR)):
+        assert size[0] < whole[0].shape[1] if way == cv2.INTER_AREA else size[0] > whole[0].shape[1]
+        theirs = [cv2.resize(picture, size, interpolation=way) for picture in whole]
+        ours = [image for *_, image in read_frames(path, kind="video", stride=4, size=size)]
+        assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def test_times_are_the_same_when_looked_at_and_when_read(tmp_path: Path) -> None:
