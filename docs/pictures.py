@@ -28,7 +28,7 @@ STYLE = (
     "rankdir=LR ranksep=0.35 "
     'node [shape=box style="rounded,filled" fillcolor="#eaf2f8" color="#0072b2" fontname="DejaVu Sans"]'
 )
-SURE = 0.4  # score from which a box is worth showing
+SURE = 0.3  # score from which a box is worth showing
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def _digraph(edges: list[tuple[str, str]]) -> str:
 
 def frames() -> None:
     """The test frame with most kinds of objects: boxes of the model trained on all frames, beside the detector's tracks."""
-    video, place = most_telling(EXPORTS / "person-100/seed=0/tta=none")
+    video, place = most_telling(EXPORTS / "person-100/seed=0/tta=none", EXPORTS / "site/bytetrack")
     found = picture(EXPORTS / f"person-100/seed=0/tta=none/detected_{video}.mp4", place)
     tracked = picture(EXPORTS / f"site/bytetrack/detected_{video}.mp4", place)  # the same stride: the same frames
     gap = np.full((found.shape[0], GAP, 3), 255, np.uint8)
@@ -73,22 +73,30 @@ def frames() -> None:
         cv2.imwrite(str(temporary), np.hstack([found, gap, tracked])[:, :, ::-1])
 
 
-def most_telling(folder: Path) -> tuple[str, int]:
-    """(video, number of the frame in the drawn video) by classes, then boxes in sight."""
-    best: tuple[int, int, str, int] | None = None
-    for file in sorted(folder.glob("*_detections.json")):
+def most_telling(found: Path, tracked: Path) -> tuple[str, int]:
+    """(video, number of the frame in the drawn video): most classes in both drawings, fewest doubles of the other one."""
+    best: tuple[int, int, int, str, int] | None = None
+    for file in sorted(found.glob("*_detections.json")):
         video = file.name.removesuffix("_detections.json")
-        if not (folder / f"detected_{video}.mp4").is_file():
+        if not all((folder / f"detected_{video}.mp4").is_file() for folder in (found, tracked)):
             continue
-        told = read_json(file)
-        seen = [row for row in told["annotations"] if row["score"] >= SURE]
-        for place, image in enumerate(told["images"]):
-            classes = [row["category_id"] for row in seen if row["image_id"] == image["id"]]
-            found = (len(set(classes)), len(classes), video, place)
-            best = max(best, found) if best else found
+        boxes, tracks = classes_in_frames(file), classes_in_frames(tracked / file.name)
+        for place, (one, other) in enumerate(zip(boxes, tracks, strict=True)):
+            both = min(len(set(one)), len(set(other)))
+            best = max(best or (0, 0, 0, "", 0), (both, -abs(len(one) - len(other)), len(one), video, place))
     if best is None:
-        raise DataError(f"{folder}: no annotated video. Hint: run `make demo` first.")
-    return best[2:]
+        raise DataError(f"{found}: no annotated video. Hint: run `make demo` first.")
+    return best[3:]
+
+
+def classes_in_frames(file: Path) -> list[list[int]]:
+    """Category of every box that is sure, per frame of an exported JSON."""
+    told = read_json(file)
+    frames: dict[int, list[int]] = {image["id"]: [] for image in told["images"]}
+    for row in told["annotations"]:
+        if row["score"] >= SURE:
+            frames[row["image_id"]].append(row["category_id"])
+    return list(frames.values())
 
 
 def picture(file: Path, number: int) -> np.ndarray:
