@@ -62,8 +62,8 @@ pictures: demo  ## the pictures at the top of the README, from the finished demo
 report: setup  ## the self-contained report of the finished study: results/report.html
 	snakemake --report results/report.html
 
-lock: setup  ## compile requirements.in into requirements.txt again
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url requirements.in --output-file requirements.txt
+lock: setup  ## compile requirements.in into requirements.txt again, for every Python from 3.11.0 on
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --python-version 3.11 requirements.in --output-file requirements.txt
 
 resume: setup  ## after a killed run: end what it left running, unlock, go on (WORDS="--wait" lets its jobs finish)
 	python -m workflow_scripts.resume $(WORDS)
