@@ -1,11 +1,12 @@
 """The two studies on real data, run to their end in a temporary folder; their boards are kept with minutes and memory.
 
-Needs VIPERSIGHT_MIRROR (or the internet). Half an hour and more; `make bench-long ONLY=studies`. There is no peer: the
-records say what a run on this machine took.
+Needs VIPERSIGHT_MIRROR (or the internet). Half an hour and more; `make bench-long ONLY=studies`, or one of them by
+STUDY=real_video. There is no peer: the records say what a run on this machine took.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -21,7 +22,8 @@ STUDIES = {"tiny": [], "small": [], "full": ["real_video", "blood_cells"]}
 
 def measure(size: str) -> Result:
     result = Result("Studies on real data")
-    for name in STUDIES[size]:
+    asked = os.environ.get("STUDY")
+    for name in [asked] if asked in STUDIES[size] else STUDIES[size]:
         file = f"config/studies/{name}.yaml"
         with tempfile.TemporaryDirectory(prefix="vipersight-bench-") as folder:
             words = ["-m", "snakemake", "-c2", "--directory", folder, "--configfile", file]
