@@ -177,8 +177,11 @@ def open_session(path: Path) -> Any:
 
     refuse_external_data(path)
     providers = _providers(onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    # Its threads would wait for work by burning CPU, which decoding and suppression need meanwhile; results are the same.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), providers=providers)
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own errors share no public base class
         raise DataError(f"{path}: not a readable ONNX file ({error}). Hint: a cut download?") from error
 
