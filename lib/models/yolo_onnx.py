@@ -38,15 +38,21 @@ class OnnxPredictor(YoloPredictor):
         self.fixed_batch = facts["batch"]
         self.fixed_size = facts["size"]
         self._stride: int = facts["stride"]
+        self._memory = np.empty((0, 3, 0, 0), np.float32)
         self._input: str = self._session.get_inputs()[0].name
         kind = self._session.get_inputs()[0].type
         self._dtype = np.float16 if kind == "tensor(float16)" else np.float32
 
     def _images(self, frames: list[np.ndarray], imgsz: int) -> np.ndarray:
-        """(B, 3, h, w) float32, 0..1."""
+        """(B, 3, h, w) float32, 0..1; the array is used again by the next call of the same shape."""
         boxed = [letterbox(frame, self.fixed_size or (imgsz, imgsz), self._step()) for frame in frames]
-        images = cv2.dnn.blobFromImages(boxed)
-        return np.divide(images, np.float32(255), out=images)
+        shape = (len(boxed), 3, *boxed[0].shape[:2])
+        if self._memory.shape != shape:  # new memory for every batch would cost more than filling it
+            self._memory = np.empty(shape, np.float32)
+        for image, planes in zip(boxed, self._memory, strict=True):
+            for plane, values in zip(cv2.split(image), planes, strict=True):
+                np.divide(plane, np.float32(255), out=values, dtype=np.float32)
+        return self._memory
 
     def _step(self) -> int | None:
         return None if self.fixed_size else self._stride
