@@ -13,6 +13,7 @@ python -m workflow_scripts.predict --settings JSON --manifest results/videos/D/m
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -102,6 +103,8 @@ def by_hand(given: argparse.Namespace) -> None:
         tracker=given.tracker,
         imgsz=given.imgsz,
     )
+    for warning in made["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
     for entry in made["files"]:
         for name in filter(None, (entry["json"], entry["media"])):
             print(given.out / name)

@@ -29,20 +29,25 @@ from lib.perception.trackers import track_video
 from lib.tables import COLUMNS, MANIFEST
 
 
-def table_of(files: Sequence[Path]) -> pd.DataFrame:
-    """Videos, images and folders of frames as MANIFEST rows of split `test`, in the order of their names.
+def table_of(files: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
+    """Videos, images and folders of frames as MANIFEST rows of split `test`, in the order of their names, and warnings.
 
     Raises DataError for a file that is missing, damaged or named twice.
     """
     ids = unique_ids(_name(file) for file in files)
-    rows = []
+    rows, warnings = [], []
     for file in track(files, total=len(files), label="looking at media"):
         kind = "frames" if file.is_dir() else media_kind(file) or "video"
         seen = probe(file, check=True)  # frames behind damage are left out here, not met half way
+        if seen.cut:
+            stated = f" of {seen.stated}" if seen.stated > seen.frames else ""
+            warnings.append(
+                f"{file}: damaged or cut ({seen.damage}); only the first {seen.frames}{stated} frames are looked at"
+            )
         digest = "" if kind == "frames" else sha256_file(file)
         row = [ids[_name(file)], _name(file), "test", str(file), kind, digest, seen.stream, seen.fps, seen.frames]
         rows.append([*row, seen.width, seen.height, seen.duration_s])
-    return pd.DataFrame(rows, columns=list(COLUMNS[MANIFEST])).sort_values("video", ignore_index=True)
+    return pd.DataFrame(rows, columns=list(COLUMNS[MANIFEST])).sort_values("video", ignore_index=True), warnings
 
 
 def _name(file: Path) -> str:
@@ -71,14 +76,15 @@ def predict_by_hand(
 
     model: what `find_model` takes. tracker: kind of tracker whose ids are drawn and written (its default settings), None =
     boxes only. imgsz: input size in px, None = the one that the model was trained at. Files that `out` holds already stay,
-    those of the same videos are replaced. Returns what index.json of an export holds, with the counts per class.
+    those of the same videos are replaced. Returns what index.json of an export holds, with the counts per class
+    and the warnings about damaged files, of which the frames before the damage were looked at.
 
     Raises ConfigError for a floor (it looks at no picture) or an unknown tracker, DataError for a damaged model or video.
     """
     weights, card = find_model(model)
     if card["format"] == "floor":
         raise ConfigError(f"{model}: a floor has learnt no picture. Hint: name a trained model, or a .pt / .onnx file.")
-    videos = table_of(files)
+    videos, warnings = table_of(files)
     _refuse_own_input(videos, out)
     predictor = load_predictor(weights, card)
     rows, _ = predict_videos(videos, predictor, settings, tta, imgsz=imgsz or int(card["input_size"]), progress=progress)
@@ -89,7 +95,7 @@ def predict_by_hand(
         videos, rows, export, out, classes=list(predictor.names), model=origin, stride=settings.stride, progress=progress,
         whole_folder=False,
     )  # fmt: skip
-    return index | {"counts": rows["class"].value_counts().to_dict()}
+    return index | {"counts": rows["class"].value_counts().to_dict(), "warnings": warnings}
 
 
 def _tracked(videos: pd.DataFrame, rows: pd.DataFrame, kind: str, stride: int) -> pd.DataFrame:

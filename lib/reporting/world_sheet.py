@@ -204,6 +204,7 @@ class _Sheet:
         self._page.text(left / _WIDTH, y / self._height, text, **{"fontsize": _SIZE, "color": style.DARK, **look})
 
     def draw(self) -> None:
+        """Draw the row's parts from top to bottom."""
         row = self._block.row
         rule = self._axes(_MARGIN, self._top, _WIDTH - 2 * _MARGIN, 0.01)
         rule.set_axis_off()

@@ -201,6 +201,7 @@ class _Pool:
 
     @contextmanager
     def decoder(self) -> Iterator[Decoder]:
+        """A child for one reading, kept for the next one when it ends well."""
         limits = current_limits()
         with self.lock:
             fitting = [one for one in self.idle if one.limits == limits and one.usable]

@@ -88,6 +88,7 @@ def _pace(episode: Episode, thing: Thing) -> float:
 
 
 def orders(episode: Episode, rng: np.random.Generator) -> Iterator[Question]:
+    """Which of two happenings comes first."""
     events = [
         event
         for event in episode.events
@@ -136,6 +137,7 @@ def counts(episode: Episode, rng: np.random.Generator) -> Iterator[Question]:
 
 
 def identities(episode: Episode, rng: np.random.Generator) -> Iterator[Question]:
+    """Who among alike things does something, told by a colour."""
     persons, vehicles = all_of(episode, PERSON), all_of(episode, VEHICLE)
     yield from _who_does(episode, persons, "What colour is the vest of the worker who {0}?", VEST_COLOURS)
     yield from _who_does(episode, vehicles, "What colour is the cab of the vehicle that {0}?", BODY_COLOURS)

@@ -78,6 +78,18 @@ def test_what_lies_in_the_folder_stays(model: Path, files: list[Path], tmp_path:
     assert (out / "my-frames_detections.json").is_file() and (out / "clip_detections.json").is_file()
 
 
+def test_a_cut_video_is_told(model: Path, files: list[Path], tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    long = tmp_path / "long.mp4"
+    write_video(long, (rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(40)), 10.0, (64, 48))
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(long.read_bytes()[: long.stat().st_size * 3 // 5])
+    made = run(model, [cut, files[0]], tmp_path / "out")
+    (warning,) = made["warnings"]
+    seen = probe(cut).frames
+    assert 0 < seen < 40 and f"only the first {seen} of 40 frames" in warning and "cut.mp4" in warning
+
+
 def test_tracks_are_written_with_ids(model: Path, files: list[Path], tmp_path: Path) -> None:
     made = run(model, files[2:], tmp_path / "out", tracker="sfsort")
     found = read_json(tmp_path / "out" / made["files"][0]["json"])["annotations"]
