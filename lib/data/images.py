@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lib.config.limits import Limits
-from lib.data.decoding.containers import check_size, too_much_memory
+from lib.data.decoding.containers import TooMuchMemory, check_size
 from lib.data.decoding.kinds import check_regular
 from lib.files import DataError
 
@@ -87,7 +87,7 @@ def read_image(path: Path, size: tuple[int, int] | None, limits: Limits) -> np.n
         with _complaints() as said:
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError) as error:
-        raise too_much_memory(path, limits) from error
+        raise TooMuchMemory(path, limits) from error
     damage = next((line for line in said if _DAMAGE.search(line) and not _HARMLESS.search(line)), "")
     if picture is None or damage:
         raise DataError(f"{path}: damaged image ({damage or 'it does not decode'}). Hint: fetch it again, or leave it out.")

@@ -8,6 +8,7 @@ python -m lib.data.decoding.child SOCKET MEMORY PARENT LIMITS     file descripto
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from lib.config.limits import Limits
-from lib.data.decoding.containers import too_much_memory
+from lib.data.decoding.containers import TooMuchMemory
 from lib.data.decoding.facts import Probe, ReadStats
 from lib.data.decoding.reading import Wanted, look, pictures
 from lib.files import DataError
@@ -64,12 +65,21 @@ class Child:
                 self._give_probe(seen)
             else:
                 self._give_pictures(path, request)
+        except (MemoryError, TooMuchMemory):
+            self._run_out(path)
         except DataError as refusal:
             self._tell(refused=str(refusal))
-        except MemoryError:
-            self._tell(refused=str(too_much_memory(path, self.limits)))
+        except OSError as error:
+            if error.errno != errno.ENOMEM:  # what mapping memory raises
+                raise
+            self._run_out(path)
         except _Stop:
             self._tell(end=[0, ""])
+
+    def _run_out(self, path: Path) -> None:
+        """Refuse the file, and end: what it left of the address space may be too little for the next one."""
+        self._tell(refused=str(TooMuchMemory(path, self.limits)), spent=True)
+        raise SystemExit
 
     def _give_probe(self, seen: Probe) -> None:
         values = asdict(seen)
@@ -98,6 +108,7 @@ class Child:
                 continue
             self.shape, self.free = shape, list(range(answer["slots"]))
             size = int(np.prod(shape))
+            self.slots = []  # unmaps the last ones first
             whole = mmap.mmap(self.memory, answer["slots"] * size)
             self.slots = [np.frombuffer(whole, np.uint8, size, slot * size).reshape(shape) for slot in self.free]
         while not self.free or self.link.poll():

@@ -44,7 +44,7 @@ def open_video(path: Path, limits: Limits) -> Any:
     try:
         return av.open(str(path.absolute()), options=dict(_OPEN_ONLY))
     except MemoryError as error:
-        raise too_much_memory(path, limits) from error
+        raise TooMuchMemory(path, limits) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise DataError(
             f"{path}: cannot be opened as a video ({_short(error)}){_really(path)}. Hint: is it whole? A file that was cut "
@@ -89,12 +89,14 @@ def check_size(path: Path, width: int, height: int, limits: Limits) -> None:
         )
 
 
-def too_much_memory(path: Path, limits: Limits) -> DataError:
-    """The refusal of a file whose decoding hits the limit of memory."""
-    return DataError(
-        f"{path}: decoding needs more memory than limits.memory_mb = {limits.memory_mb} allows. "
-        "Hint: is the file damaged? Else raise `limits: memory_mb`."
-    )
+class TooMuchMemory(DataError):
+    """Decoding a file hits the limit of memory. The process is then not to be used again: what is left may be too little."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        super().__init__(
+            f"{path}: decoding needs more memory than limits.memory_mb = {limits.memory_mb} allows. "
+            "Hint: is the file damaged? Else raise `limits: memory_mb`."
+        )
 
 
 def ends_inside(path: Path, container: str) -> bool:

@@ -19,7 +19,7 @@ import av
 import numpy as np
 
 from lib.config.limits import Limits
-from lib.data.decoding.containers import check_size, ends_inside, open_video, too_much_memory, video_stream
+from lib.data.decoding.containers import TooMuchMemory, check_size, ends_inside, open_video, video_stream
 from lib.files import DataError
 
 _TIMELESS = {"avi", "h264", "hevc", "m4v"}  # formats that store no presentation times: index / stated rate instead
@@ -107,7 +107,7 @@ def survey(
         try:
             seen = _pass(container, chosen, path, everything, limits, beat)
         except MemoryError as error:
-            raise too_much_memory(path, limits) from error
+            raise TooMuchMemory(path, limits) from error
         if ends_inside(path, container.format.name.split(",")[0]):
             seen.tear("it ends in the middle")
         if seen.first is None or not seen.ticks:

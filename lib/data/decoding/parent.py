@@ -54,6 +54,7 @@ class Decoder:
         words = [str(theirs.fileno()), str(self.memory), str(os.getpid()), limits.model_dump_json()]
         environment = {key: os.environ[key] for key in _KEPT_VARIABLES if key in os.environ}
         environment |= {"PYTHONPATH": str(_PROJECT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment["MALLOC_ARENA_MAX"] = "2"  # else each thread may reserve 64 MiB of the address space that is limited
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lib.data.decoding.child", *words],
             pass_fds=(theirs.fileno(), self.memory),
@@ -106,9 +107,9 @@ class Decoder:
         except GeneratorExit:
             self._stop()
             raise
-        self.busy = False
         if "refused" in message:
-            raise DataError(message["refused"])
+            raise self._refused(message)
+        self.busy = False
         stats.frames, stats.error = message["end"]
 
     def close(self) -> None:
@@ -140,8 +141,14 @@ class Decoder:
             if key in message:
                 return message[key]
             if "refused" in message:
-                self.busy = False
-                raise DataError(message["refused"])
+                raise self._refused(message)
+
+    def _refused(self, message: dict[str, Any]) -> DataError:
+        """The child's own refusal of the file; one that ran out of memory is not asked again."""
+        self.busy = False
+        if "spent" in message:
+            self.close()
+        return DataError(message["refused"])
 
     def _make_room(self, shape: tuple[int, ...]) -> list[np.ndarray]:
         """Shared places for pictures of this shape, told to the child by their number."""
@@ -162,7 +169,10 @@ class Decoder:
             self._send(stop=True)
             while True:
                 message = self._hear(_STOP_S)
-                if "end" in message or "refused" in message:
+                if "refused" in message:
+                    self._refused(message)
+                    return
+                if "end" in message:
                     self.busy = False
                     return
         self.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.config.limits import Limits
-from lib.data.decoding.containers import open_video, too_much_memory, video_stream
+from lib.data.decoding.containers import TooMuchMemory, open_video, video_stream
 from lib.data.decoding.facts import Probe, ReadStats
 from lib.data.decoding.frameindex import Beat, FrameIndex, survey
 from lib.data.decoding.kinds import images_in, media_kind
@@ -167,7 +167,7 @@ def _walked(
             for number, frame in walk.frames(container, chosen, beat):
                 yield number, float(walk.index.times[number]), turned_rgb(frame, size)
     except MemoryError as error:
-        raise too_much_memory(path, limits) from error
+        raise TooMuchMemory(path, limits) from error
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

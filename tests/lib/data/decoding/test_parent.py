@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -67,13 +68,33 @@ def test_limits_of_frames_pixels_memory_and_time(tmp_path: Path, clip: Path, mon
     limit(monkeypatch, max_pixels=320 * 191)
     with pytest.raises(DataError, match=r"320x192 px; limits\.max_pixels allows 61120\. Hint:"):
         probe(clip)
-    large = encode(tmp_path / "large.mp4", numbers=range(4), size=(4096, 4096))
+    large = encode(tmp_path / "large.mp4", numbers=range(4), size=(4096, 4096), options={"preset": "ultrafast"})
     limit(monkeypatch, memory_mb=256)
-    with pytest.raises(DataError, match=r"large\.mp4: .*Hint:"):
-        list(read_frames(large, kind="video"))
-    assert len(list(read_frames(clip, kind="video", stride=50))) == 4  # small ones still come
+    for _ in range(3):
+        with pytest.raises(DataError, match=r"large\.mp4: .*Hint:"):
+            list(read_frames(large, kind="video"))
+        assert len(list(read_frames(clip, kind="video", stride=50))) == 4  # small ones still come
     monkeypatch.delenv(VARIABLE)
     assert probe(large, check=True).frames == 4
+
+
+@pytest.mark.parametrize("side", [1024, 1536, 2048, 2560, 3072])
+def test_a_child_that_ran_out_of_memory_is_not_asked_again(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    """Wherever it runs out, in FFmpeg or in mapping the pictures' place: the file is refused, and the next one is read."""
+    wide = encode(tmp_path / "wide.mp4", numbers=range(6), size=(side, side), options={"preset": "ultrafast"})
+    limit(monkeypatch, memory_mb=256)
+    probe(clip)
+    process = child()
+    ceiling = resource.prlimit(process, resource.RLIMIT_AS)[1]
+    taken = int(Path(f"/proc/{process}/statm").read_text().split()[0]) * resource.getpagesize()
+    room = taken + (10 + 3 * side * side // 2**20) * 2**20  # a little more than one picture
+    resource.prlimit(process, resource.RLIMIT_AS, (min(room, ceiling), ceiling))
+    with pytest.raises(DataError, match=r"wide\.mp4: decoding needs more memory than limits\.memory_mb = 256 allows"):
+        list(read_frames(wide, kind="video"))
+    assert len(list(read_frames(clip, kind="video", stride=50))) == 4
+    assert child() != process
 
 
 @pytest.mark.slow
