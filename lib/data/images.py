@@ -70,13 +70,13 @@ def check_image(path: Path, limits: Limits, *, decode: bool) -> ImageFacts:
     if codec in ("jpeg", "mpo") and not _ends(path):
         raise DataError(f"{path}: cut image (its end marker is missing). Hint: fetch it again, or leave it out.")
     if decode:
-        read_image(path, None, limits)
+        read_image(path, limits)
     turned = orientation >= 5
     return ImageFacts(codec, height if turned else width, width if turned else height, orientation > 1)
 
 
-def read_image(path: Path, size: tuple[int, int] | None, limits: Limits) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, scaled to size = (width, height) px when given. DataError when missing, too large or damaged.
+def read_image(path: Path, limits: Limits) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. DataError when missing, too large or damaged.
 
     Damage inside a JPEG is known only from what libjpeg complains about while decoding: it paints over it and goes on.
     """
@@ -91,7 +91,31 @@ def read_image(path: Path, size: tuple[int, int] | None, limits: Limits) -> np.n
     damage = next((line for line in said if _DAMAGE.search(line) and not _HARMLESS.search(line)), "")
     if picture is None or damage:
         raise DataError(f"{path}: damaged image ({damage or 'it does not decode'}). Hint: fetch it again, or leave it out.")
-    return cv2.cvtColor(picture if size is None else scaled(picture, size), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def resized(picture: np.ndarray, size: tuple[int, int] | None, *, fit: bool = False) -> np.ndarray:
+    """(H, W, 3) uint8 at `size` (width, height) px; fit: only made to fit into it where it does not. Null: as it is."""
+    if size is None or (fit and picture.shape[0] <= size[1] and picture.shape[1] <= size[0]):
+        return picture
+    return fitted(picture, size[::-1]) if fit else scaled(picture, size)
+
+
+def fit_within(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) px of a picture of `shape` (H, W, …) made to fit `size` (height, width) px, as ultralytics rounds."""
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    return max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)
+
+
+def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 scaled to fit `size` (height, width) px, between pixels linearly, as detectors are trained to see it.
+
+    Doing so twice is the same as once.
+    """
+    height, width = fit_within(picture.shape, size)
+    if picture.shape[:2] == (height, width):
+        return picture
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def scaled(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from lib.data.decoding.facts import Probe, ReadStats
 from lib.data.decoding.parent import POOL, as_list
 from lib.files import DataError, atomic
 
-__all__ = ["Probe", "ReadStats", "probe", "read_frames", "write_video"]
+__all__ = ["Probe", "ReadStats", "probe", "read_fitted", "read_frames", "write_video"]
 
 
 def probe(path: str | Path, stream: int | None = None, *, check: bool = False) -> Probe:
@@ -54,14 +55,52 @@ def read_frames(
     A damaged video yields what comes before the damage; then DataError says how many frames came. With `stats` given,
     nothing is raised for that: the caller reads stats.frames and stats.error.
     """
+    request = {"indices": indices, "stride": stride, "frames": frames, "stream": stream, "fps": fps}
+    for index, time_s, image, _ in _read(Path(path), stats, kind=kind, size=size, fit=False, **request):
+        yield index, time_s, image
+
+
+def read_fitted(
+    path: str | Path, fit: tuple[int, int] | None, *, kind: str, stride: int, frames: int, stream: int | None, fps: float
+) -> Iterator[tuple[int, float, np.ndarray, tuple[int, int]]]:
+    """As read_frames, with every frame scaled to fit into `fit` (height, width) px, null = whole; and its own (H, W) px.
+
+    What a detector does to a frame first, done where it was decoded: whole frames need not come out of that process.
+    """
+    size = None if fit is None else fit[::-1]
+    request = {"indices": None, "stride": stride, "frames": frames, "stream": stream, "fps": fps}
+    yield from _read(Path(path), None, kind=kind, size=size, fit=True, **request)
+
+
+def _read(
+    path: Path,
+    stats: ReadStats | None,
+    *,
+    kind: str,
+    indices: Sequence[int] | None,
+    stride: int,
+    frames: int | None,
+    stream: int | None,
+    size: tuple[int, int] | None,
+    fit: bool,
+    fps: float | None,
+) -> Iterator[tuple[int, float, np.ndarray, tuple[int, int]]]:
+    """(frame index, time s, image, (height, width) px before resizing); arguments are those of read_frames, checked."""
     if indices is not None and stride != 1:
         raise ValueError("give indices or stride, not both")
     if stride < 1 or (indices is not None and any(index < 0 for index in indices)):
         raise ValueError(f"stride must be at least 1 and indices at least 0, got {stride}, {indices}")
-    path, found = Path(path), ReadStats()
+    found = ReadStats()
     if indices is not None and not len(indices):
         return
-    request = {"kind": kind, "indices": as_list(indices), "stride": int(stride), "stream": stream, "fps": fps}
+    request: dict[str, Any] = {
+        "kind": kind,
+        "indices": as_list(indices),
+        "stride": int(stride),
+        "stream": stream,
+        "fps": fps,
+    }
+    request["fit"] = fit
     request["size"] = None if size is None else [int(size[0]), int(size[1])]
     request["frames"] = None if frames is None else int(frames)
     with POOL.decoder() as decoder:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib.config.predict import PredictSettings, Tta
+from lib.config.predict import PredictSettings, Tta, View
 from lib.inference.tta import look_in_views
-from lib.perception.detectors import Predictor, batch_size
+from lib.perception.detectors import Predictor, batch_size, fit_of, shapes_of
 from lib.perception.streaming import Frame, look_at
 
 
@@ -28,21 +28,23 @@ def predict_videos(
     seconds_decode, seconds_model, detections.
     """
     limits = {"conf": settings.conf, "iou": settings.iou, "max_det": settings.max_det}
+    fit = fit_of(predictor, imgsz) if len(tta.views) == 1 and tta.views[0] == View() else None
 
     def run(images: list[np.ndarray], size: int) -> list[np.ndarray]:
         return predictor.predict(images, imgsz=size, **limits)
 
     def look(frames: list[Frame]) -> list[np.ndarray]:
         images = [frame.image for frame in frames]
+        if fit:
+            found = predictor.predict(images, imgsz=imgsz, **limits, **shapes_of(frames, fit))
+            return [np.asarray(boxes, dtype=np.float64) for boxes in found]
         if not getattr(predictor, "blind", False):
             return [_best(boxes, settings.max_det) for boxes in look_in_views(run, images, tta, imgsz=imgsz)]
         asked = {"videos": [frame.video for frame in frames], "frame_indices": [frame.index for frame in frames]}
         return predictor.predict(images, imgsz=imgsz, **limits, **asked)
 
-    batch = batch_size(predictor, settings.batch)
-    return look_at(
-        videos, look, list(predictor.names), stride=settings.stride, batch=batch, title="predict", progress=progress
-    )
+    more = {"stride": settings.stride, "batch": batch_size(predictor, settings.batch), "fit": fit}
+    return look_at(videos, look, list(predictor.names), title="predict", progress=progress, **more)
 
 
 def _best(boxes: np.ndarray, count: int) -> np.ndarray:

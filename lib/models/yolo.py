@@ -168,10 +168,24 @@ class YoloPredictor:
         self._backend = AutoBackend(source, device=torch.device(device()), fuse=True, verbose=False, end2end=False).eval()
         self.names: list[str] = [self._backend.names[index] for index in sorted(self._backend.names)]
 
-    def predict(self, frames: list[np.ndarray], *, conf: float, iou: float, max_det: int, imgsz: int) -> list[np.ndarray]:
+    def fit(self, imgsz: int) -> tuple[int, int]:
+        """(height, width) px into which frames may be scaled beforehand (lib/data/images.fitted) without changing a box."""
+        return self.fixed_size or (imgsz, imgsz)
+
+    def predict(
+        self,
+        frames: list[np.ndarray],
+        *,
+        conf: float,
+        iou: float,
+        max_det: int,
+        imgsz: int,
+        shapes: list[tuple[int, int]] | None = None,
+    ) -> list[np.ndarray]:
         """Boxes of each frame.
 
-        frames: (H, W, 3) uint8 RGB, of any sizes. conf: lowest score, 0..1. iou: boxes of a class overlapping by more are
+        frames: (H, W, 3) uint8 RGB, of any sizes, whole or already scaled to `fit`; then `shapes` says (height, width) px
+        of the whole ones, in which boxes are given. conf: lowest score, 0..1. iou: boxes of a class overlapping by more are
         one object, 0..1. max_det: most boxes per frame. imgsz: longer side of the input, px. Returns per frame (N, 6)
         float32: x1, y1, x2, y2 in px of the frame, score, class index; best score first. A frame's boxes do not depend on
         the other frames. Raises ConfigError when the file is fixed to another input size.
@@ -182,10 +196,11 @@ class YoloPredictor:
                 f"Hint: set imgsz: {max(self.fixed_size)}, use no scaled view, or export the model with dynamic=True."
             )
         found: list[np.ndarray] = [np.zeros((0, 6), dtype=np.float32)] * len(frames)
-        for shape in dict.fromkeys(frame.shape for frame in frames):  # one input shape per batch: least padding
-            places = [place for place, frame in enumerate(frames) if frame.shape == shape]
+        kinds = [(frame.shape, shape) for frame, shape in zip(frames, shapes or [f.shape[:2] for f in frames], strict=True)]
+        for kind in dict.fromkeys(kinds):  # one input shape per batch: least padding
+            places = [place for place, other in enumerate(kinds) if other == kind]
             images = self._images([frames[place] for place in places], imgsz)
-            for place, boxes in zip(places, self._boxes(images, shape, conf, iou, max_det), strict=True):
+            for place, boxes in zip(places, self._boxes(images, kind[1], conf, iou, max_det), strict=True):
                 found[place] = boxes
         return found
 

@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 
 from lib.config.base import ConfigError
+from lib.data.images import fit_within, fitted
 from lib.files import DataError
 from lib.models.yolo import YoloPredictor
 
-GREY = (114, 114, 114)
+GREY = np.float32(114) / np.float32(255)
 """What ultralytics fills the letterbox's borders with."""
 CLASS_SPACING = np.float32(7680)  # px; boxes of different classes are moved apart by it, so that they never overlap
 MOST_CANDIDATES = 30_000  # boxes that enter the suppression, best first
@@ -38,20 +39,17 @@ class OnnxPredictor(YoloPredictor):
         self.fixed_batch = facts["batch"]
         self.fixed_size = facts["size"]
         self._stride: int = facts["stride"]
-        self._memory = np.empty((0, 3, 0, 0), np.float32)
+        self._memory: np.ndarray | None = None
+        self._kind: tuple[Any, ...] = ()
         self._input: str = self._session.get_inputs()[0].name
         kind = self._session.get_inputs()[0].type
         self._dtype = np.float16 if kind == "tensor(float16)" else np.float32
 
     def _images(self, frames: list[np.ndarray], imgsz: int) -> np.ndarray:
-        """(B, 3, h, w) float32, 0..1; the array is used again by the next call of the same shape."""
-        boxed = [letterbox(frame, self.fixed_size or (imgsz, imgsz), self._step()) for frame in frames]
-        shape = (len(boxed), 3, *boxed[0].shape[:2])
-        if self._memory.shape != shape:  # new memory for every batch would cost more than filling it
-            self._memory = np.empty(shape, np.float32)
-        for image, planes in zip(boxed, self._memory, strict=True):
-            for plane, values in zip(cv2.split(image), planes, strict=True):
-                np.divide(plane, np.float32(255), out=values, dtype=np.float32)
+        """(B, 3, h, w) float32, 0..1, of frames of one shape; filled again by the next call for as many of that shape."""
+        kind = (len(frames), frames[0].shape, imgsz)
+        self._memory = letterboxed(frames, self.fit(imgsz), self._step(), self._memory if self._kind == kind else None)
+        self._kind = kind
         return self._memory
 
     def _step(self) -> int | None:
@@ -77,25 +75,25 @@ class OnnxPredictor(YoloPredictor):
         return [boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])] for boxes in found]
 
 
-def letterbox(frame: np.ndarray, size: tuple[int, int], step: int | None) -> np.ndarray:
-    """The frame (H, W, 3) uint8, scaled to fit `size` (height, width) px and centred on grey.
+def letterboxed(
+    frames: list[np.ndarray], size: tuple[int, int], step: int | None, out: np.ndarray | None = None
+) -> np.ndarray:
+    """(B, 3, h, w) float32, 0..1: frames (H, W, 3) uint8 of one shape, scaled to fit `size` (height, width) px, on grey.
 
-    step: null fills `size` exactly; else the borders shrink to the next multiple of `step` px.
+    step: null fills `size` exactly; else the borders shrink to the next multiple of `step` px. out: what this gave for
+    frames of that shape and number, to be filled again, as new memory costs more than filling it.
     """
-    height, width = _fitted(frame.shape, size)
+    pictures = [fitted(frame, size) for frame in frames]
+    height, width = pictures[0].shape[:2]
     rows, columns = size[0] - height, size[1] - width
     if step:
         rows, columns = rows % step, columns % step
-    if frame.shape[:2] != (height, width):
-        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+    if out is None:
+        out = np.full((len(frames), 3, height + rows, width + columns), GREY, np.float32)
     top, left = _border(rows), _border(columns)
-    return cv2.copyMakeBorder(frame, top, rows - top, left, columns - left, cv2.BORDER_CONSTANT, value=GREY)
-
-
-def _fitted(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) px of a frame of `shape` (H, W, …) scaled to fit `size`."""
-    scale = min(size[0] / shape[0], size[1] / shape[1])
-    return max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1)
+    for picture, planes in zip(pictures, out[:, :, top : top + height, left : left + width], strict=True):
+        np.divide(picture.transpose(2, 0, 1), np.float32(255), out=planes, dtype=np.float32)
+    return out
 
 
 def _border(pixels: int) -> int:
@@ -128,7 +126,7 @@ def suppressed(raw: np.ndarray, conf: float, iou: float, max_det: int) -> np.nda
 
 def scaled_back(boxes: np.ndarray, size: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
     """Boxes (N, 6) in input px, of `size` (height, width), in frame px, of `shape` (H, W, …), cut at its edges."""
-    height, width = _fitted(shape, size)
+    height, width = fit_within(shape, size)
     top, left = _border(size[0] - height), _border(size[1] - width)
     boxes[:, :4] -= np.array([left, top, left, top], dtype=np.float32)
     boxes[:, :4] /= np.array([width / shape[1], height / shape[0]] * 2, dtype=np.float32)

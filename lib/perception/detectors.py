@@ -19,13 +19,26 @@ from lib.tables import COLUMNS, DETECTIONS
 
 
 class Predictor(Protocol):
-    """What a detector must be able to do (lib/models). One that has `blind = True` also takes videos and frame_indices."""
+    """What a detector must be able to do (lib/models). One that has `blind = True` also takes videos and frame_indices.
+
+    One with `fit(imgsz)` takes frames that were scaled to fit into that (height, width) px, with their `shapes` before it.
+    """
 
     names: list[str]
 
     def predict(self, frames: list[np.ndarray], *, conf: float, iou: float, max_det: int, imgsz: int) -> list[np.ndarray]:
         """Frames (H, W, 3) uint8 RGB → per frame (N, 6) float32: x1, y1, x2, y2 in px, score 0..1, class index."""
         ...
+
+
+def fit_of(predictor: Predictor, imgsz: int) -> tuple[int, int] | None:
+    """(height, width) px into which this model's frames may be scaled while they are decoded; null: it wants them whole."""
+    return predictor.fit(imgsz) if hasattr(predictor, "fit") else None
+
+
+def shapes_of(frames: Sequence[Frame], fit: tuple[int, int] | None) -> dict[str, list[tuple[int, int]]]:
+    """What `predict` must be told of frames that were scaled."""
+    return {} if fit is None else {"shapes": [frame.shape for frame in frames]}
 
 
 def batch_size(predictor: Predictor, wanted: int) -> int:
@@ -42,6 +55,7 @@ def detect_chunk(
     ConfigError when `classes` names a class that the model does not know, DataError for damaged media.
     """
     wanted, mapping = class_mapping(settings.classes, predictor.names)
+    fit = fit_of(predictor, settings.imgsz)
 
     def look(frames: list[Frame]) -> list[np.ndarray]:
         found = predictor.predict(
@@ -50,11 +64,12 @@ def detect_chunk(
             iou=settings.iou,
             max_det=settings.max_det,
             imgsz=settings.imgsz,
+            **shapes_of(frames, fit),
         )
         return [map_classes(boxes, mapping, iou=settings.iou) for boxes in found]
 
-    batch = batch_size(predictor, settings.batch)
-    return look_at(videos, look, wanted, stride=settings.stride, batch=batch, title="detect", progress=progress)
+    more = {"stride": settings.stride, "batch": batch_size(predictor, settings.batch), "fit": fit}
+    return look_at(videos, look, wanted, title="detect", progress=progress, **more)
 
 
 def class_mapping(classes: dict[str, list[str]] | None, names: Sequence[str]) -> tuple[list[str], np.ndarray]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from lib.data.video import read_frames
+from lib.data.video import read_fitted
 from lib.files import DataError
 from lib.tables import DETECTIONS, empty
 
@@ -25,17 +25,18 @@ STATS = ["video", "frames", "seconds_decode", "seconds_model", "detections"]
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame: image (H, W, 3) uint8 RGB, its time in s and the seconds that decoding it took."""
+    """One decoded frame: image (h, w, 3) uint8 RGB, (H, W) px of the whole frame, its time in s, seconds of decoding it."""
 
     video: str
     index: int
     time_s: float
     image: np.ndarray
+    shape: tuple[int, int]
     seconds: float
 
 
-def decode(videos: pd.DataFrame, *, stride: int) -> Generator[Frame, None, None]:
-    """Every `stride`-th frame of each video (MANIFEST rows), in order.
+def decode(videos: pd.DataFrame, *, stride: int, fit: tuple[int, int] | None = None) -> Generator[Frame, None, None]:
+    """Every `stride`-th frame of each video (MANIFEST rows), in order; large ones made to fit `fit` (height, width) px.
 
     Raises DataError for a video without media (kind `none`) or with damaged media.
     """
@@ -47,10 +48,10 @@ def decode(videos: pd.DataFrame, *, stride: int) -> Generator[Frame, None, None]
             )
         stream = int(video.stream) if video.kind == "video" else None
         known = {"stream": stream, "fps": rate(video.fps), "frames": int(video.frames)}
-        frames = read_frames(video.path, kind=video.kind, stride=stride, **known)
+        frames = read_fitted(video.path, fit, kind=video.kind, stride=stride, **known)
         started = time.perf_counter()
-        for index, time_s, image in frames:
-            yield Frame(video.video, int(index), float(time_s), image, time.perf_counter() - started)
+        for index, time_s, image, shape in frames:
+            yield Frame(video.video, int(index), float(time_s), image, shape, time.perf_counter() - started)
             started = time.perf_counter()
 
 
@@ -101,13 +102,13 @@ def _put(waiting: queue.Queue[tuple[str, Any]], entry: tuple[str, Any], stopped:
 
 
 def batches(frames: Iterable[Frame], *, size: int) -> Iterator[list[Frame]]:
-    """Runs of at most `size` frames of one image shape, across videos.
+    """Runs of at most `size` frames of one shape, across videos.
 
     Shapes are never mixed: ultralytics pads a mixed batch to a square, so a frame's boxes would depend on its neighbours.
     """
     batch: list[Frame] = []
     for frame in frames:
-        if batch and (len(batch) == size or frame.image.shape != batch[0].image.shape):
+        if batch and (len(batch) == size or frame.shape != batch[0].shape):
             yield batch
             batch = []
         batch.append(frame)
@@ -116,24 +117,32 @@ def batches(frames: Iterable[Frame], *, size: int) -> Iterator[list[Frame]]:
 
 
 Look = Callable[[list[Frame]], list[np.ndarray]]
-"""Takes frames of one shape; returns for each an array (N, 6): x1, y1, x2, y2 in px of the frame, score, class index."""
+"""Takes frames of one shape; returns for each (N, 6): x1, y1, x2, y2 in px of the whole frame, score, class index."""
 
 
 def look_at(
-    videos: pd.DataFrame, look: Look, names: list[str], *, stride: int, batch: int, title: str, progress: bool = True
+    videos: pd.DataFrame,
+    look: Look,
+    names: list[str],
+    *,
+    stride: int,
+    batch: int,
+    title: str,
+    fit: tuple[int, int] | None = None,
+    progress: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Run `look` over every `stride`-th frame of the videos while the next frames are decoded.
 
-    Returns DETECTIONS (boxes cut at the frame's edges, class indices replaced by `names`) and one row per video: video,
-    frames looked at, seconds_decode, seconds_model, detections. Decoding and model overlap, so both sums may exceed the
-    wall clock.
+    fit: (height, width) px into which large frames are scaled before `look` sees them. Returns DETECTIONS (boxes cut at the
+    whole frame's edges, class indices replaced by `names`) and one row per video: video, frames looked at, seconds_decode,
+    seconds_model, detections. Decoding and model overlap, so both sums may exceed the wall clock.
     """
     held: list[tuple[str, int, float, np.ndarray]] = []
     stats = {
         video: {"frames": 0, "seconds_decode": 0.0, "seconds_model": 0.0, "detections": 0} for video in videos["video"]
     }
     total = int(np.ceil(videos["frames"] / stride).sum())
-    frames = ahead(decode(videos, stride=stride), depth=2 * batch)
+    frames = ahead(decode(videos, stride=stride, fit=fit), depth=2 * batch)
     with progress_bar(title, total, shown=progress) as advance:
         try:
             for group in batches(frames, size=batch):
@@ -141,7 +150,7 @@ def look_at(
                 found = look(group)
                 seconds = (time.perf_counter() - started) / len(group)
                 for frame, boxes in zip(group, found, strict=True):
-                    height, width = frame.image.shape[:2]
+                    height, width = frame.shape
                     kept = clipped(np.asarray(boxes, dtype=np.float64).reshape(-1, 6), width=width, height=height)
                     held.append((frame.video, frame.index, frame.time_s, kept))
                     entry = stats[frame.video]

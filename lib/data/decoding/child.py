@@ -89,15 +89,15 @@ class Child:
 
     def _give_pictures(self, path: Path, request: dict[str, Any]) -> None:
         size = tuple(request["size"]) if request["size"] else None
-        wanted = Wanted(request["indices"], request["stride"], request["frames"], size, request["fps"])
+        wanted = Wanted(request["indices"], request["stride"], request["frames"], size, request["fit"], request["fps"])
         stats = ReadStats()
         self.shape = ()
-        for index, time_s, picture in pictures(
+        for index, time_s, picture, whole in pictures(
             path, request["kind"], request["stream"], wanted, self.limits, stats, self.beat
         ):
             slot = self._slot(picture.shape)
             np.copyto(self.slots[slot], picture)
-            self._tell(frame=[slot, index, time_s])
+            self._tell(frame=[slot, index, time_s, whole])
         self._tell(end=[stats.frames, stats.error])
 
     def _slot(self, shape: tuple[int, ...]) -> int:

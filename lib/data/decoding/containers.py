@@ -90,7 +90,7 @@ def check_size(path: Path, width: int, height: int, limits: Limits) -> None:
 
 
 class TooMuchMemory(DataError):
-    """Decoding a file hits the limit of memory. The process is then not to be used again: what is left may be too little."""
+    """Decoding a file hits the limit of memory. Its process is not to be used again: what is left may be too little."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         super().__init__(

@@ -86,8 +86,10 @@ class Decoder:
         self.busy = False
         return Probe(**values, times=times)
 
-    def pictures(self, path: Path, stats: ReadStats, **request: Any) -> Iterator[tuple[int, float, np.ndarray]]:
-        """(frame number, time s, (H, W, 3) uint8 RGB) as they come; fills `stats` at the end."""
+    def pictures(
+        self, path: Path, stats: ReadStats, **request: Any
+    ) -> Iterator[tuple[int, float, np.ndarray, tuple[int, int]]]:
+        """(frame number, time s, (H, W, 3) uint8 RGB, (height, width) px before resizing) as they come; fills `stats`."""
         view: list[np.ndarray] = []
         try:
             self._ask(do="pictures", path=_hex(path), **request)
@@ -96,10 +98,10 @@ class Decoder:
                 if "shape" in message:
                     view = self._make_room(tuple(message["shape"]))
                 elif "frame" in message:
-                    slot, index, time_s = message["frame"]
+                    slot, index, time_s, whole = message["frame"]
                     picture = view[slot].copy()
                     self._send(slot=slot)
-                    yield index, time_s, picture
+                    yield index, time_s, picture, (int(whole[0]), int(whole[1]))
                 elif "end" in message or "refused" in message:
                     break
         except (ChildGone, EOFError, OSError) as gone:

@@ -19,23 +19,24 @@ from lib.data.decoding.facts import Probe, ReadStats
 from lib.data.decoding.frameindex import Beat, FrameIndex, survey
 from lib.data.decoding.kinds import images_in, media_kind
 from lib.data.decoding.walking import NotAsIndexed, Walk, turned_rgb
-from lib.data.images import check_image, read_image
+from lib.data.images import check_image, read_image, resized
 from lib.files import DataError
 
-Picture = tuple[int, float, np.ndarray]
-"""(frame number, time s, (H, W, 3) uint8 RGB that may be a view of the decoder's memory)."""
+Picture = tuple[int, float, np.ndarray, tuple[int, int]]
+"""(frame number, time s, (h, w, 3) uint8 RGB that may be a view of the decoder's memory, (H, W) px of the whole frame)."""
 
 
 @dataclass
 class Wanted:
     """Which frames are asked for, and how: indices, or every `stride`-th of the first `frames` (None = of all that come);
-    size = (width, height) px to scale to.
+    size = (width, height) px to scale to, with `fit` only as far as the whole frame fits into it.
     """
 
     indices: Sequence[int] | None = None
     stride: int = 1
     frames: int | None = None
     size: tuple[int, int] | None = None
+    fit: bool = False
     fps: float | None = None
 
     def of(self, frames: int) -> list[int]:
@@ -132,7 +133,7 @@ def _video(
     index = _by_packets(path, stream, _stamp(path), limits, beat)
     walk = Walk(index, deque(wanted.of(len(index.times))), shortcuts=True)
     try:
-        yield from _walked(path, stream, walk, wanted.size, limits, beat)
+        yield from _walked(path, stream, walk, wanted, limits, beat)
     except NotAsIndexed as contradiction:
         decoded, _ = survey(path, stream, everything=True, limits=limits, beat=beat)
         left = walk.pending[0] if walk.pending else len(index.times)
@@ -143,7 +144,7 @@ def _video(
         index = decoded
         walk = Walk(index, deque(one for one in wanted.of(len(index.times)) if one >= left or not begun), shortcuts=False)
         try:
-            yield from _walked(path, stream, walk, wanted.size, limits, beat)
+            yield from _walked(path, stream, walk, wanted, limits, beat)
         except NotAsIndexed as again:
             walk.errors.append(str(again))
     stats.frames = len(index.times)
@@ -155,9 +156,7 @@ def _video(
         stats.error = f"damaged ({index.damage})"
 
 
-def _walked(
-    path: Path, stream: int | None, walk: Walk, size: tuple[int, int] | None, limits: Limits, beat: Beat
-) -> Iterator[Picture]:
+def _walked(path: Path, stream: int | None, walk: Walk, wanted: Wanted, limits: Limits, beat: Beat) -> Iterator[Picture]:
     if not walk.pending:
         return
     try:
@@ -165,7 +164,7 @@ def _walked(
             careful = not walk.shortcuts or (walk.index.counted and bool(walk.index.damage))
             chosen = video_stream(container, path, stream, limits, careful=careful)
             for number, frame in walk.frames(container, chosen, beat):
-                yield number, float(walk.index.times[number]), turned_rgb(frame, size)
+                yield number, float(walk.index.times[number]), *turned_rgb(frame, wanted.size, fit=wanted.fit)
     except MemoryError as error:
         raise TooMuchMemory(path, limits) from error
 
@@ -191,8 +190,9 @@ def _images(
     for index in wanted.of(len(files)):
         beat()
         try:
-            picture = read_image(files[index], wanted.size, limits)
+            picture = read_image(files[index], limits)
         except DataError as error:
             stats.frames, stats.error = index, str(error)
             return
-        yield index, 0.0 if kind == "image" else (index / wanted.fps if wanted.fps else math.nan), picture
+        time_s = 0.0 if kind == "image" else (index / wanted.fps if wanted.fps else math.nan)
+        yield index, time_s, resized(picture, wanted.size, fit=wanted.fit), picture.shape[:2]

@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from lib.data.decoding.frameindex import Beat, FrameIndex, Key
-from lib.data.images import scaled
+from lib.data.images import resized
 
 _SEEKS = {"mov", "matroska"}  # containers with an index of their key frames
 _EXACT = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg"}  # key frames stand alone
@@ -172,16 +172,22 @@ class Walk:
         return True
 
 
-def turned_rgb(frame: Any, size: tuple[int, int] | None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of `size` (width, height), turned as the file says; it may be a view of FFmpeg's memory.
+def turned_rgb(frame: Any, size: tuple[int, int] | None, *, fit: bool) -> tuple[np.ndarray, tuple[int, int]]:
+    """A frame as people see it, and how large it is.
 
-    Converted whole and then scaled as images are (lib/data/images.py): FFmpeg's way to do both in one pass takes twice as
+    Returns (h, w, 3) uint8 RGB, resized to `size` (width, height) px and turned as the file says, perhaps a view of
+    FFmpeg's memory; and (height, width) px of the whole frame, turned.
+
+    Converted whole and then resized as images are (lib/data/images.py): FFmpeg's way to do both in one pass takes twice as
     long and keeps less of the colours.
     """
     turns = round(frame.rotation / 90) % 4
     plane = frame.reformat(format="rgb24", threads=1).planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width * 3]
     picture = rows.reshape(frame.height, frame.width, 3)
-    if size is not None:
-        picture = scaled(picture, size[::-1] if turns % 2 else size)
-    return np.rot90(picture, turns) if turns else picture
+    if fit and turns:  # as a detector would scale it: the frame that people see
+        picture = np.ascontiguousarray(np.rot90(picture, turns))
+        return resized(picture, size, fit=True), picture.shape[:2]
+    picture = resized(picture, size[::-1] if size and turns % 2 else size, fit=fit)
+    shape = (frame.height, frame.width)
+    return np.rot90(picture, turns) if turns else picture, shape[::-1] if turns % 2 else shape

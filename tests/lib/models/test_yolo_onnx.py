@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lib.config.base import ConfigError
+from lib.data.images import resized
 from lib.models import yolo, yolo_export, yolo_onnx
 from tests.conftest import PROJECT
 
@@ -45,12 +46,13 @@ def test_letterbox_and_its_way_back(shape: tuple[int, int], step: int | None) ->
     from ultralytics.utils.ops import scale_boxes
 
     frame, size = noise(*shape), (96, 160)
-    mine = yolo_onnx.letterbox(frame, size, step)
+    mine = yolo_onnx.letterboxed([noise(*shape, seed=2)], size, step)
+    again = yolo_onnx.letterboxed([frame], size, step, mine)
     theirs = LetterBox(size, auto=step is not None, stride=32)(image=frame)
-    assert np.array_equal(mine, theirs)
+    assert again is mine and np.array_equal(mine[0], theirs.transpose(2, 0, 1).astype(np.float32) / np.float32(255))
     boxes = np.random.default_rng(1).uniform(-5, 170, (50, 6)).astype(np.float32)
-    expected = scale_boxes(mine.shape[:2], torch.from_numpy(boxes[:, :4].copy()), shape).numpy()
-    assert np.array_equal(yolo_onnx.scaled_back(boxes.copy(), mine.shape[:2], (*shape, 3))[:, :4], expected)
+    expected = scale_boxes(theirs.shape[:2], torch.from_numpy(boxes[:, :4].copy()), shape).numpy()
+    assert np.array_equal(yolo_onnx.scaled_back(boxes.copy(), theirs.shape[:2], (*shape, 3))[:, :4], expected)
 
 
 @pytest.mark.parametrize("conf", [0.0, 0.2, 0.9, 0.999])
@@ -88,6 +90,19 @@ def test_the_same_boxes_as_by_autobackend(exported: Path) -> None:
     )
     for one, other in zip(mine, theirs, strict=True):
         assert len(one) > 30 and sorted(one.tolist()) == sorted(other.tolist())
+
+
+@pytest.mark.parametrize("torch_too", [False, True])
+@pytest.mark.parametrize("shape", [(301, 77), (97, 211), (128, 96), (60, 50)])
+def test_frames_scaled_beforehand_give_the_same_boxes(exported: Path, shape: tuple[int, int], torch_too: bool) -> None:
+    """Bit for bit, also of those that are smaller than the input and stay as they are."""
+    predictor = yolo.YoloPredictor(str(exported)) if torch_too else yolo_onnx.load(exported)
+    frames, call = [noise(*shape, seed) for seed in range(2)], {"conf": 0.0, "iou": 0.7, "max_det": 300, "imgsz": 96}
+    small = [resized(frame, predictor.fit(96)[::-1], fit=True) for frame in frames]
+    assert all(max(picture.shape[:2]) <= 96 for picture in small)
+    whole, before = predictor.predict(frames, **call), predictor.predict(small, **call, shapes=[shape] * 2)
+    for one, other in zip(whole, before, strict=True):
+        assert len(one) > 10 and np.array_equal(one, other)
 
 
 def test_a_device_that_is_not_there_is_named(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from lib.config.base import ConfigError
 from lib.config.detect import YoloDetector
-from lib.data.video import write_video
+from lib.data.images import fitted
+from lib.data.video import read_frames, write_video
 from lib.files import DataError
 from lib.perception.detectors import (
     class_mapping,
@@ -28,6 +29,7 @@ from lib.perception.detectors import (
 )
 from lib.perception.streaming import Frame, ahead, batches, clipped, frame_times
 from lib.tables import BOXES, DETECT_STATS, DETECTIONS, empty, read_table, write_table
+from tests.faults.media import encode
 
 
 class Patches:
@@ -96,6 +98,50 @@ def test_batches_hold_one_shape_and_respect_a_fixed_batch(tmp_path: Path) -> Non
     assert [len(call) for call in single.calls] == [1] * 11
 
 
+class Fitting(Patches):
+    """A model that scales frames to fit 64 x 64 px; keeps what it was given and what it would have made of whole frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[tuple[np.ndarray, tuple[int, int]]] = []
+
+    def fit(self, imgsz: int) -> tuple[int, int]:
+        return imgsz, imgsz
+
+    def predict(
+        self, frames: list[np.ndarray], *, shapes: list[tuple[int, int]], imgsz: int, **_: object
+    ) -> list[np.ndarray]:
+        self.given += zip(frames, shapes, strict=True)
+        return [
+            boxes * np.array([shape[1] / frame.shape[1], shape[0] / frame.shape[0]] * 2 + [1, 1])
+            for boxes, frame, shape in zip(super().predict(frames), frames, shapes, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("kind", ["video", "turned", "frames"])
+def test_frames_are_scaled_where_they_are_decoded(tmp_path: Path, kind: str) -> None:
+    """A model that scales its frames gets exactly what it would make of whole ones, and boxes stay in whole frames."""
+    row = clip(tmp_path, "a", frames=6, size=(192, 128))
+    if kind == "turned":
+        turned = encode(tmp_path / "turned.mp4", numbers=range(6), size=(192, 128), rotation=90)
+        row |= {"path": str(turned), "width": 128, "height": 192}
+    whole = [image for *_, image in read_frames(row["path"], kind="video")]
+    if kind == "frames":
+        (tmp_path / "frames").mkdir()
+        for number, image in enumerate(whole):
+            cv2.imwrite(str(tmp_path / "frames" / f"{number:03d}.png"), image[..., ::-1])
+        row |= {"path": str(tmp_path / "frames"), "kind": "frames", "stream": -1}
+    model = Fitting()
+    found, _ = detect_chunk(pd.DataFrame([row]), model, settings(batch=4).model_copy(update={"imgsz": 64}), progress=False)
+    assert len(model.given) == 6
+    for (seen, shape), image in zip(model.given, whole, strict=True):
+        assert shape == image.shape[:2] and max(seen.shape[:2]) == 64
+        assert np.array_equal(seen, fitted(image, (64, 64)))
+    if kind != "turned":  # that one shows no patch
+        assert np.allclose(found.groupby("frame")["x1"].min(), 4 + 4 * np.arange(6), atol=4)
+        assert np.allclose(found["y2"].max(), 32, atol=4)
+
+
 def test_no_videos_give_empty_tables(tmp_path: Path) -> None:
     videos = pd.DataFrame([{"video": "a", "frames": 1}]).iloc[:0]
     found, stats = detect_chunk(videos, Patches(), settings(), progress=False)
@@ -152,12 +198,13 @@ def test_ahead_is_bounded_passes_errors_on_and_closes_its_source() -> None:
         list(ahead(source(), depth=3))
 
 
-@given(st.lists(st.sampled_from([(4, 4, 3), (6, 4, 3)]), max_size=30), st.integers(1, 5))
-def test_batches_keep_order_and_never_mix(shapes: list[tuple[int, int, int]], size: int) -> None:
-    frames = [Frame("v", index, 0.0, np.zeros(shape, np.uint8), 0.0) for index, shape in enumerate(shapes)]
+@given(st.lists(st.sampled_from([(4, 4), (6, 4)]), max_size=30), st.integers(1, 5))
+def test_batches_keep_order_and_never_mix(shapes: list[tuple[int, int]], size: int) -> None:
+    """By the shape of the whole frame: two that were scaled to one shape have boxes on different scales."""
+    frames = [Frame("v", index, 0.0, np.zeros((4, 4, 3), np.uint8), shape, 0.0) for index, shape in enumerate(shapes)]
     made = list(batches(iter(frames), size=size))
     assert [frame.index for batch in made for frame in batch] == list(range(len(shapes)))
-    assert all(1 <= len(batch) <= size and len({frame.image.shape for frame in batch}) == 1 for batch in made)
+    assert all(1 <= len(batch) <= size and len({frame.shape for frame in batch}) == 1 for batch in made)
 
 
 def test_class_mapping_chooses_renames_and_merges() -> None:

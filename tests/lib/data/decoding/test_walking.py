@@ -59,7 +59,7 @@ def test_far_frames_are_reached_without_decoding_what_lies_between(tmp_path: Pat
     def read(indices: list[int]) -> int:
         packets.clear()
         frames = list(pictures(path, "video", None, Wanted(indices), Limits(), ReadStats(), beat))
-        assert [number_of(image) for *_, image in frames] == [index % 256 for index in indices]
+        assert [number_of(image) for _, _, image, _ in frames] == [index % 256 for index in indices]
         return len(packets)
 
     counted = read([0])  # with the walk over all packets that makes the index
