@@ -1,0 +1,85 @@
+"""When the device's memory does not suffice: smaller micro-batches, more of them, the same optimizer step.
+
+Because losses are sums over targets (trainer.LossSums), a step over the pieces of a batch is the step over the batch, but for
+what a model computes across the samples of a batch: batch norm, and losses that compare samples with each other, which must
+refuse it. Not here: the loop (trainer.py).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lib.config.base import VipersightError
+
+
+class OutOfMemory(VipersightError, MemoryError):
+    """The device's memory does not suffice, and smaller micro-batches are no way out."""
+
+
+class Halving:
+    """Splits micro-batches in halves, as often as memory has run out.
+
+    split: makes two of a batch. allowed: False where samples of one batch are compared (contrastive losses), with `why`.
+    halvings: how often so far; goes into checkpoints and the model's card.
+    """
+
+    def __init__(
+        self, *, split: Callable[[Any], tuple[Any, Any]] | None = None, allowed: bool = True, why: str = ""
+    ) -> None:
+        self.split, self.allowed, self.why, self.halvings = split or halves, allowed, why, 0
+
+    def pieces(self, window: Sequence[Any]) -> Sequence[Any]:
+        """The window's micro-batches, each split `halvings` times where it still has more than one sample."""
+        for _ in range(self.halvings):
+            window = [piece for batch in window for piece in (self.split(batch) if size_of(batch) > 1 else (batch,))]
+        return window
+
+    def halve(self, window: Sequence[Any], error: Exception, *, retriable: bool) -> None:
+        """Split once more. OutOfMemory where that is not allowed, would change nothing, or the step cannot be repeated."""
+        largest = max(size_of(batch) for batch in self.pieces(window))
+        if not self.allowed or not retriable or largest < 2:
+            reasons = [self.why or "samples of one batch are compared with each other"] if not self.allowed else []
+            reasons += [] if retriable else ["with several ranks, or after an update within the step, it cannot be repeated"]
+            reasons += ["micro-batches have one sample already"] if largest < 2 else []
+            raise OutOfMemory(
+                f"the device's memory does not suffice for micro-batches of {largest} ({error}), and they are not split: "
+                f"{'; '.join(reasons)}. Hint: a smaller `batch` with a larger `accumulate`, bf16, or gradient_checkpointing."
+            ) from error
+        self.halvings += 1
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        print(
+            f"warning: out of memory with micro-batches of {largest}: from now on {(largest + 1) // 2}, twice as many per "
+            "optimizer step; the effective batch stays the same",
+            file=sys.stderr,
+        )
+
+
+def size_of(batch: Any) -> int:
+    """Number of samples: the length of the batch's first tensor or list."""
+    if isinstance(batch, Mapping):
+        return next(len(value) for value in batch.values() if hasattr(value, "__len__") and not isinstance(value, str))
+    return len(batch[0]) if isinstance(batch, tuple) else len(batch)
+
+
+def halves(batch: Any) -> tuple[Any, Any]:
+    """Both halves of a tensor, a list, or a mapping or tuple of such with one length; other values go to both."""
+    middle, size = (size_of(batch) + 1) // 2, size_of(batch)
+
+    def cut(value: Any, start: int, end: int) -> Any:
+        if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != size:
+            return value
+        return value[start:end]
+
+    def part(start: int, end: int) -> Any:
+        if isinstance(batch, Mapping):
+            return {key: cut(value, start, end) for key, value in batch.items()}
+        if isinstance(batch, tuple):
+            return tuple(cut(value, start, end) for value in batch)
+        return batch[start:end]
+
+    return part(0, middle), part(middle, size)

@@ -1,0 +1,106 @@
+"""The processes of one training: which device, how many ranks, and who started them, chosen and never guessed.
+
+A cluster's variables say little of what was meant: with SLURM_NTASKS=1 in the environment Fabric runs two devices in one
+process without a word. So the launcher is a setting, its variables must be there, and the ranks that came are counted.
+
+self: this program starts one process more per further device. torchrun, accelerate (which starts torchrun's): they started
+the ranks. srun: Slurm did, one task per device. Not here: what a rank does (trainer.py).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+
+from lib.config.base import ConfigError, nearest
+
+Launcher = Literal["self", "torchrun", "accelerate", "srun"]
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_NEEDED = {
+    "torchrun": ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR"),
+    "accelerate": ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR"),
+    "srun": ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_NODELIST"),
+}
+_STARTED_BY = {
+    "torchrun": "torchrun --nproc-per-node {devices} -m workflow_scripts.train …",
+    "accelerate": "accelerate launch --num_processes {devices} -m workflow_scripts.train …",
+    "srun": "srun --ntasks {devices} python -m workflow_scripts.train …",
+}
+
+
+def start(*, device: str, devices: int, precision: str, launcher: str = "self") -> Fabric:
+    """All ranks of a training, launched and counted; every rank returns from here.
+
+    device: cpu, cuda, or auto = a GPU where there is one. devices: ranks in all, one per GPU (or CPU process). precision:
+    fp32, bf16 or fp16. ConfigError: an unknown word; a GPU that is not there; a launcher that did not start this process;
+    another number of ranks than `devices`; fp16 on a CPU.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision {precision!r} is unknown. {nearest(precision, PRECISIONS)}")
+    if devices < 1:
+        raise ConfigError(f"devices must be at least 1, got {devices}.")
+    accelerator = choose_device(device, devices if launcher == "self" else 1)
+    if precision == "fp16" and accelerator == "cpu":
+        raise ConfigError("precision fp16 needs a GPU. Hint: bf16 or fp32 on a CPU.")
+    environment = _environment(launcher, devices)
+    nodes = int(os.environ.get("SLURM_NNODES", "1")) if launcher == "srun" else 1
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices // nodes if launcher == "srun" else _on_this_node(devices, launcher),
+        num_nodes=nodes if launcher == "srun" else max(1, devices // _on_this_node(devices, launcher)),
+        strategy="ddp" if devices > 1 else "auto",
+        precision=PRECISIONS[precision],
+        plugins=[environment] if devices > 1 else None,
+    )
+    fabric.launch()
+    if fabric.world_size != devices:
+        raise ConfigError(f"devices: {devices}, but {fabric.world_size} ranks run. Hint: is `launcher` ({launcher}) right?")
+    return fabric
+
+
+def choose_device(device: str, needed: int) -> str:
+    """cpu or cuda. ConfigError where a GPU is asked for, by `device` or by the job (VIPERSIGHT_GPUS), and none is seen."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {device!r} is unknown. {nearest(device, ('auto', 'cpu', 'cuda'))}")
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu":
+        return "cpu"
+    asked = max(int(os.environ.get("VIPERSIGHT_GPUS", "0")), needed if device == "cuda" else 0)
+    if asked > seen:
+        raise ConfigError(
+            f"the job asked for {asked} GPU{'s' if asked > 1 else ''} and sees {seen}. Hint: is the node's driver in order, "
+            "and CUDA_VISIBLE_DEVICES right? On purpose without one: `device: cpu`."
+        )
+    return "cuda" if seen else "cpu"
+
+
+def _environment(launcher: str, devices: int) -> ClusterEnvironment:
+    """Fabric's view of who started this process; checked, because a wrong one trains on fewer ranks or waits for ever."""
+    if launcher == "self":
+        environment = LightningEnvironment()
+        return environment
+    if launcher not in _NEEDED:
+        raise ConfigError(f"launcher {launcher!r} is unknown. {nearest(launcher, ('self', *_NEEDED))}")
+    missing = [name for name in _NEEDED[launcher] if name not in os.environ]
+    if missing:
+        how = _STARTED_BY[launcher].format(devices=devices)
+        raise ConfigError(f"launcher {launcher} did not start this process ({', '.join(missing)} not set). Hint: {how}")
+    stated = int(os.environ["SLURM_NTASKS" if launcher == "srun" else "WORLD_SIZE"])
+    if stated != devices:
+        how = _STARTED_BY[launcher].format(devices=devices)
+        raise ConfigError(f"{launcher} started {stated} processes, but devices: {devices}. Hint: {how}")
+    return SLURMEnvironment(auto_requeue=False) if launcher == "srun" else TorchElasticEnvironment()
+
+
+def _on_this_node(devices: int, launcher: str) -> int:
+    """Ranks on this node."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", devices)) if launcher in ("torchrun", "accelerate") else devices

@@ -1,0 +1,404 @@
+"""The training loop of the models that we write: epochs, optimizer steps, evaluations, checkpoints, stopping and going on.
+
+Everything is injected; the loop knows no task. One optimizer step is the function `optimizer_step` below; a task whose steps
+are made otherwise (several updates per batch, several passes per update) gives a function of its own instead. Lightning
+Fabric brings devices, precision and the collectives. Not here: what a callback does (callbacks.py), how a state is written
+(checkpoint.py), starting several processes (processes.py).
+
+Letters: W micro-batches of a window (one optimizer step), R ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lib.config.base import ConfigError
+from lib.files import DataError
+from lib.training.callbacks import Callback, Diverged, Step, keys_of
+from lib.training.memory import Halving
+from lib.training.preemption import Preempted, StopRequest
+from lib.training.randomness import random_state, restore_random_state
+
+LossSums = tuple[dict[str, Tensor], float]
+"""What a loss gives: sums over the targets of a micro-batch (`loss` is minimised, others are shown), and how many targets
+there are. Sums and not means, so that a step over ragged micro-batches and ranks is the step over all targets at once."""
+
+
+class Loader(Protocol):
+    """Batches of the rest of an epoch; iterating again gives the next epoch (lib/data/loader.ShardLoader)."""
+
+    epoch: int
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Store(Protocol):
+    """Where states are kept (checkpoint.CheckpointStore)."""
+
+    def save(self, state: Mapping[str, Any], *, step: int, scores: Mapping[str, float] | None = None) -> None: ...
+
+    def load(self) -> dict[str, Any] | None: ...
+
+    def wait(self) -> None: ...
+
+
+def optimizer_step(trainer: Trainer, window: Sequence[Any]) -> Step:
+    """One optimizer step over a window of W micro-batches on each of R ranks, from top to bottom."""
+    sums: dict[str, Tensor] = {}
+    targets = 0.0
+    trainer.optimizer.zero_grad()
+    for place, batch in enumerate(window):
+        with trainer.gradients_stay_local(place + 1 < len(window)):  # ranks exchange gradients once, with the last one
+            parts, count = trainer.forward(batch)
+            trainer.fabric.backward(parts["loss"])
+        for name, value in parts.items():
+            sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+        targets += float(count)
+    loss, targets = trainer.agree(sums["loss"], targets)  # over all ranks
+    if targets <= 0:
+        raise trainer.no_targets(window)
+    norm = trainer.mean_gradients(targets)  # sums become means over all targets, then the norm is clipped
+    updated = math.isfinite(loss) and math.isfinite(norm)
+    trainer.update(updated)
+    values = {f"train/{name}": value / targets for name, value in sums.items()} | {"train/loss": loss / targets}
+    return trainer.made(updated=updated, targets=targets, norm=norm, values=values, batches=window)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a training ended: finished, or diverged at step N; why it finished early ("" = it did not); its last scores."""
+
+    status: str
+    step: int
+    reason: str
+    scores: dict[str, float]
+
+
+class Trainer:
+    """Train a model.
+
+    model: forward(batch) → outputs. loss: (outputs, batch) → LossSums. loader: batches for this rank. total_steps: optimizer
+    steps in all. evaluate_every, save_every: optimizer steps, null = at the end of every epoch (a state is also saved after
+    every evaluation). accumulate: micro-batches W per optimizer step; an epoch's last window may be shorter. clip_norm:
+    largest gradient norm (mean over targets), null = any. step: how one optimizer step is made. halving: what happens when
+    the device's memory does not suffice, null = the run ends. stop: asks to leave early. compile_model: torch.compile.
+
+    ConfigError: numbers that cannot be; a loader without batches. DataError: a window without a single target.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        loss: Callable[[Any, Any], LossSums],
+        optimizer: torch.optim.Optimizer,
+        schedule: Any,
+        loader: Loader,
+        total_steps: int,
+        fabric: Fabric | None = None,
+        evaluator: Any | None = None,
+        store: Store | None = None,
+        callbacks: Sequence[Callback] = (),
+        stop: StopRequest | None = None,
+        halving: Halving | None = None,
+        step: Callable[[Trainer, Sequence[Any]], Step] = optimizer_step,
+        evaluate_every: int | None = None,
+        save_every: int | None = None,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        compile_model: bool = False,
+    ) -> None:
+        numbers = {"total_steps": total_steps, "accumulate": accumulate}
+        numbers |= {"evaluate_every": evaluate_every or 1, "save_every": save_every or 1}
+        wrong = [f"{name} {value}" for name, value in numbers.items() if value < 1]
+        if wrong or (clip_norm is not None and not clip_norm > 0):
+            raise ConfigError(f"{', '.join(wrong) or f'clip_norm {clip_norm}'}: must be at least 1 (clip_norm: above 0).")
+        self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
+        self.module = self.fabric.to_device(model)
+        compiled = torch.compile(self.module) if compile_model else self.module
+        self.model = DistributedDataParallel(compiled) if self.fabric.world_size > 1 else compiled
+        self.optimizer = self.fabric.setup_optimizers(optimizer)
+        self.loss, self.schedule, self.loader, self.evaluator, self.store = loss, schedule, loader, evaluator, store
+        self.callbacks, self.stop, self.halving, self._make_step = tuple(callbacks), stop, halving, step
+        self.total_steps, self.evaluate_every, self.save_every = total_steps, evaluate_every, save_every
+        self.accumulate, self.clip_norm = accumulate, clip_norm
+        self.step = self.updates = self.resumed_from = 0
+        self.reason = ""
+        self.scores: dict[str, float] = {}
+        self._evaluated_at = -1
+        self._leave = ""
+        self._compared = self.fabric.world_size == 1
+
+    # -- the loop ---------------------------------------------------------------------------------------------------------
+
+    def train_loop(self) -> Outcome:
+        """Train to the end, from the beginning or from where the store's last state left off.
+
+        Raises Preempted when `stop` asked to leave (the state is saved then); a loss that stays no number is no error but
+        the outcome `diverged at step N`, with the weights of the last update that was finite.
+        """
+        status = "failed"
+        try:
+            self._check_loader()
+            self.resume()
+            while self.step < self.total_steps and not self.reason:
+                self.train_epoch(self.loader.epoch)
+            status = "finished"
+        except Diverged as diverged:
+            status = str(diverged)
+        except Preempted:
+            status = "preempted"
+            raise
+        finally:
+            for callback in self.callbacks:
+                callback.on_stop(self, status)
+            if self.store is not None and status != "failed":
+                self.store.wait()
+        return Outcome(status=status, step=self.step, reason=self.reason, scores=self.scores)
+
+    def train_epoch(self, epoch: int) -> None:
+        """The rest of an epoch (counted from 0), or as much of it as the budget has left."""
+        self.model.train()
+        for window in self._windows():
+            made = self.train_step(window)
+            for callback in self.callbacks:
+                callback.on_step(self, made)
+            self._between_steps()
+            if self.step >= self.total_steps or self.reason:
+                return
+        if self.evaluate_every is None:
+            self.evaluate_epoch(epoch)
+            self.save_checkpoints()
+        for callback in self.callbacks:
+            callback.on_epoch(self, self.loader.epoch)
+
+    def train_step(self, window: Sequence[Any]) -> Step:
+        """One optimizer step over a window of micro-batches; made again with smaller ones when memory does not suffice."""
+        if self.halving is None:
+            return self._make_step(self, window)
+        while True:
+            before = self.updates
+            try:
+                return self._make_step(self, self.halving.pieces(window))
+            except torch.OutOfMemoryError as error:
+                self.halving.halve(window, error, retriable=self.updates == before and self.fabric.world_size == 1)
+                self.optimizer.zero_grad()
+
+    def evaluate_epoch(self, epoch: int) -> dict[str, float]:
+        """Scores of the evaluator, with the weights that callbacks choose (an average); told to all callbacks."""
+        self._evaluated_at = self.step
+        if self.evaluator is None:
+            return {}
+        with ExitStack() as stack:
+            for callback in self.callbacks:
+                stack.enter_context(callback.weights(self))
+            self.scores = self.evaluator.eval_loop(self)
+        self.model.train()
+        for callback in self.callbacks:
+            callback.on_evaluate(self, self.scores)
+        return self.scores
+
+    def finish(self, reason: str) -> None:
+        """End the training after this step, as finished."""
+        self.reason = reason
+
+    def _windows(self) -> Iterator[list[Any]]:
+        """W micro-batches at a time, on the device; the last window of an epoch may be shorter."""
+        window = []
+        for batch in self.loader:
+            if not self._compared:
+                self._compare_keys(batch)
+            window.append(self.fabric.to_device(batch))
+            if len(window) == self.accumulate:
+                yield window
+                window = []
+        if window:
+            yield window
+
+    def _between_steps(self) -> None:
+        last = self.step >= self.total_steps or bool(self.reason)
+        due = last or (self.evaluate_every is not None and self.step % self.evaluate_every == 0)
+        if due and self._evaluated_at != self.step:
+            self.evaluate_epoch(self.loader.epoch)
+            self.save_checkpoints()
+        elif self.save_every is not None and self.step % self.save_every == 0:
+            self.save_checkpoints()
+        if self._leave and not (self.step >= self.total_steps):
+            self.save_checkpoints()
+            if self.store is not None:
+                self.store.wait()
+            raise Preempted(f"stopped at step {self.step} of {self.total_steps}: {self._leave}; the state is saved")
+
+    # -- what a step is made of -------------------------------------------------------------------------------------------
+
+    def gradients_stay_local(self, local: bool) -> AbstractContextManager[Any]:
+        """Inside, a backward pass adds to this rank's gradients only; False: it ends in their exchange."""
+        return self.model.no_sync() if local and isinstance(self.model, DistributedDataParallel) else nullcontext()
+
+    def forward(self, batch: Any) -> LossSums:
+        """The loss of a micro-batch."""
+        return self.loss(self.outputs(self.model, batch), batch)
+
+    def outputs(self, model: nn.Module, batch: Any) -> Any:
+        """What a model says of a batch: calculated in the run's precision, given in float32."""
+        with self.fabric.autocast():
+            return as_float32(model(batch))
+
+    def agree(self, loss: Tensor, targets: float) -> tuple[float, float]:
+        """(sum of the losses, number of targets) over all ranks; they also agree on whether somebody was asked to stop."""
+        reason = self.stop.reason if self.stop is not None else ""
+        if self.fabric.world_size == 1:
+            self._leave = reason
+            return float(loss), targets
+        known = torch.tensor([targets, float(bool(reason))], dtype=torch.float64, device=loss.device)
+        total = self.fabric.all_reduce(torch.cat([loss.detach().double().reshape(1), known]), reduce_op="sum").tolist()
+        self._leave = reason or ("another rank was asked to" if total[2] else "")
+        return total[0], total[1]
+
+    def mean_gradients(self, targets: float) -> float:
+        """Gradients of sums become those of means over all targets; clipped. Returns their norm before clipping."""
+        gradients = [one.grad for one in self.module.parameters() if one.grad is not None]
+        if not gradients:
+            raise ConfigError("no parameter got a gradient. Hint: is every parameter frozen, or the loss a constant?")
+        torch._foreach_mul_(gradients, self.fabric.world_size / targets)  # DDP has divided by the number of ranks
+        self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.module.parameters(), self.clip_norm, norm)
+        return float(norm)
+
+    def update(self, finite: bool) -> None:
+        """Change the weights and go on in the schedule; not when loss or gradient were no finite numbers."""
+        if finite:
+            self.optimizer.step()
+            self.schedule.step()
+            self.updates += 1
+        elif getattr(self.fabric.strategy.precision, "scaler", None) is not None:
+            self.optimizer.step()  # float16: the scaler leaves the weights alone and scales less from now on
+
+    def made(self, **facts: Any) -> Step:
+        """The record of one optimizer step, which is counted by it."""
+        self.step += 1
+        rates = self.optimizer.param_groups[0]["lr"]
+        return Step(step=self.step, epoch=self.loader.epoch, lr=float(rates), **{**facts, "batches": list(facts["batches"])})
+
+    def no_targets(self, window: Sequence[Any]) -> DataError:
+        """The refusal of a window whose loss would be 0.0 for want of targets."""
+        keys = [key for batch in window for key in keys_of(batch)]
+        named = f" (samples {', '.join(keys[:8])})" if keys else ""
+        return DataError(
+            f"step {self.step + 1}: not a single valid target in the whole step{named}. Hint: are the labels of these samples "
+            "empty or masked? Leave such samples out, or let the step be larger (batch, accumulate)."
+        )
+
+    # -- states -----------------------------------------------------------------------------------------------------------
+
+    def save_checkpoints(self) -> None:
+        """Keep the whole state; what is kept of older ones is the store's business."""
+        if self.store is None:
+            return
+        state = self.state_dict()
+        for callback in self.callbacks:
+            callback.on_checkpoint(self, state)
+        if self.fabric.is_global_zero:
+            scores = self.scores if self._evaluated_at == self.step else None
+            self.store.save(state, step=self.step, scores=scores)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that going on needs: plain values and tensors. Every rank must call it, for each has its own random numbers."""
+        return {
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "loader": self.loader.state_dict(),
+            "callbacks": {type(one).__name__: one.state_dict() for one in self.callbacks if hasattr(one, "state_dict")},
+            "random": self.from_all_ranks(random_state()),
+            "step": self.step,
+            "updates": self.updates,
+            "evaluated_at": self._evaluated_at,
+            "halvings": self.halving.halvings if self.halving is not None else 0,
+            "scores": dict(self.scores),
+            "reason": self.reason,
+            "ranks": self.fabric.world_size,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state. ConfigError when it was written by another number of ranks."""
+        if state["ranks"] != self.fabric.world_size:
+            raise ConfigError(
+                f"the state was written by {state['ranks']} ranks, here are {self.fabric.world_size}. Hint: use as many "
+                "devices as before, or remove the state to start afresh."
+            )
+        self.module.load_state_dict(state["model"])
+        self.optimizer.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.loader.load_state_dict(state["loader"])
+        for callback in self.callbacks:
+            if type(callback).__name__ in state["callbacks"]:
+                callback.load_state_dict(state["callbacks"][type(callback).__name__])
+        if self.halving is not None:
+            self.halving.halvings = state["halvings"]
+        self.step = self.resumed_from = state["step"]
+        self.updates, self._evaluated_at = state["updates"], state["evaluated_at"]
+        self.scores, self.reason = dict(state["scores"]), state["reason"]
+        restore_random_state(state["random"][self.fabric.global_rank])
+
+    def resume(self) -> None:
+        """Go on from the store's newest state, if it has one."""
+        if self.store is None:
+            return
+        state = self.store.load() if self.fabric.is_global_zero else None
+        state = self.fabric.broadcast(state) if self.fabric.world_size > 1 else state
+        if state is not None:
+            self.load_state_dict(state)
+
+    def from_all_ranks(self, value: Any) -> list[Any]:
+        if self.fabric.world_size == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(gathered, value)
+        return gathered
+
+    def _check_loader(self) -> None:
+        """No batch at all, or ranks that would wait for each other for ever."""
+        lengths = self.from_all_ranks(len(self.loader))
+        if min(lengths) < 1:
+            raise ConfigError("the loader gives no batch. Hint: has the arm any sample, and is `batch` not above their number?")
+        if len(set(lengths)) > 1:
+            raise ConfigError(f"ranks have {lengths} batches per epoch. Hint: a loader with tail drop or pad gives all as many.")
+
+
+    def _compare_keys(self, batch: Any) -> None:
+        """Ranks whose batches hold different things would train different models, or wait for each other for ever."""
+        held = self.from_all_ranks(sorted(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__)
+        if any(one != held[0] for one in held):
+            raise DataError(f"ranks have batches of different contents: {held}. Hint: one collate function for all ranks.")
+        self._compared = True
+
+
+def as_float32(outputs: Any) -> Any:
+    """Outputs with every bfloat16 or float16 tensor in float32; mappings, lists and tuples are looked into."""
+    if isinstance(outputs, Tensor):
+        return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+    if isinstance(outputs, Mapping):
+        return {key: as_float32(value) for key, value in outputs.items()}
+    if isinstance(outputs, list | tuple) and not hasattr(outputs, "_fields"):
+        return type(outputs)(as_float32(value) for value in outputs)
+    return outputs
