@@ -1,7 +1,8 @@
 """What may happen between the steps of a training: a small protocol, and the callbacks that every training uses.
 
 Trainer calls them in the order in which they were given. Those with something to remember have `state_dict` and
-`load_state_dict`; what they remember is part of every checkpoint, by the name of their class. Not here: the loop (trainer.py).
+`load_state_dict`; what they remember is part of every checkpoint, by the name of their class. Not here: the loop
+(trainer.py).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,7 @@ class Step:
     norm: float  # of the gradient before clipping
     lr: float
     values: Mapping[str, Any] = field(default_factory=dict)
-    batches: list[Any] = field(default_factory=list)  # this rank's micro-batches
+    batches: Sequence[Any] = ()  # this rank's micro-batches
 
 
 class Callback(Protocol):

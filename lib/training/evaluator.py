@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lib.files import DataError
+from lib.training.ranks import from_all_ranks
 
 if TYPE_CHECKING:
     from lib.training.trainer import Trainer
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 class Evaluator:
     """Scores a model on val.
 
-    loader: batches of this rank; iterating gives them all. decode: (outputs, batch) → {key: prediction}, plain values on the
-    CPU, so that no tensor of a batch is held back; a key that comes twice (padding of ranks) counts once. score:
-    {key: prediction} → scores by name, which are logged as they are (`val/…`). with_loss: also `val/loss` and its components,
-    as means over targets, by the trainer's own loss.
+    loader: batches of this rank; iterating gives them all. decode: (outputs, batch) → {key: prediction}, plain values on
+    the CPU, so that no tensor of a batch is held back; a key that comes twice (padding of ranks) counts once. score:
+    {key: prediction} → scores by name, which are logged as they are (`val/…`). with_loss: also `val/loss` and its
+    components, as means over targets, by the trainer's own loss.
 
     DataError: nothing to score.
     """
@@ -54,7 +55,7 @@ class Evaluator:
                     sums[name] = sums.get(name, 0.0) + float(value)
                 targets += float(count)
         everything: dict[str, Any] = {}
-        for part in trainer.from_all_ranks(found):
+        for part in from_all_ranks(trainer.fabric, found):
             everything |= part
         if not everything:
             raise DataError("the evaluation has no sample. Hint: does the shardset hold split val?")
@@ -63,7 +64,7 @@ class Evaluator:
     def _losses(self, trainer: Trainer, sums: dict[str, float], targets: float) -> dict[str, float]:
         if not self.with_loss:
             return {}
-        told = trainer.from_all_ranks((sums, targets))
+        told = from_all_ranks(trainer.fabric, (sums, targets))
         total = sum(count for _, count in told)
         if total <= 0:
             raise DataError("the evaluation has not a single valid target. Hint: are the labels of split val empty?")

@@ -1,8 +1,8 @@
 """When the device's memory does not suffice: smaller micro-batches, more of them, the same optimizer step.
 
-Because losses are sums over targets (trainer.LossSums), a step over the pieces of a batch is the step over the batch, but for
-what a model computes across the samples of a batch: batch norm, and losses that compare samples with each other, which must
-refuse it. Not here: the loop (trainer.py).
+Because losses are sums over targets (trainer.LossSums), a step over the pieces of a batch is the step over the batch, but
+for what a model computes across the samples of a batch: batch norm, and losses that compare samples with each other, which
+must refuse it. Not here: the loop (trainer.py).
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Halving:
         """Split once more. OutOfMemory where that is not allowed, would change nothing, or the step cannot be repeated."""
         largest = max(size_of(batch) for batch in self.pieces(window))
         if not self.allowed or not retriable or largest < 2:
-            reasons = [self.why or "samples of one batch are compared with each other"] if not self.allowed else []
-            reasons += [] if retriable else ["with several ranks, or after an update within the step, it cannot be repeated"]
+            reasons = [] if self.allowed else [self.why or "samples of one batch are compared with each other"]
+            reasons += [] if retriable else ["a step of several ranks, or with an update behind it, cannot be repeated"]
             reasons += ["micro-batches have one sample already"] if largest < 2 else []
             raise OutOfMemory(
                 f"the device's memory does not suffice for micro-batches of {largest} ({error}), and they are not split: "
-                f"{'; '.join(reasons)}. Hint: a smaller `batch` with a larger `accumulate`, bf16, or gradient_checkpointing."
+                f"{'; '.join(reasons)}. Hint: a smaller `batch` with a larger `accumulate`, or gradient_checkpointing."
             ) from error
         self.halvings += 1
         if torch.cuda.is_initialized():

@@ -77,8 +77,8 @@ def choose_device(device: str, needed: int) -> str:
     asked = max(int(os.environ.get("VIPERSIGHT_GPUS", "0")), needed if device == "cuda" else 0)
     if asked > seen:
         raise ConfigError(
-            f"the job asked for {asked} GPU{'s' if asked > 1 else ''} and sees {seen}. Hint: is the node's driver in order, "
-            "and CUDA_VISIBLE_DEVICES right? On purpose without one: `device: cpu`."
+            f"the job asked for {asked} GPU{'s' if asked > 1 else ''} and sees {seen}. Hint: is the node's driver in "
+            "order, and CUDA_VISIBLE_DEVICES right? On purpose without one: `device: cpu`."
         )
     return "cuda" if seen else "cpu"
 
@@ -86,8 +86,7 @@ def choose_device(device: str, needed: int) -> str:
 def _environment(launcher: str, devices: int) -> ClusterEnvironment:
     """Fabric's view of who started this process; checked, because a wrong one trains on fewer ranks or waits for ever."""
     if launcher == "self":
-        environment = LightningEnvironment()
-        return environment
+        return LightningEnvironment()
     if launcher not in _NEEDED:
         raise ConfigError(f"launcher {launcher!r} is unknown. {nearest(launcher, ('self', *_NEEDED))}")
     missing = [name for name in _NEEDED[launcher] if name not in os.environ]

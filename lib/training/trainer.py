@@ -1,9 +1,9 @@
-"""The training loop of the models that we write: epochs, optimizer steps, evaluations, checkpoints, stopping and going on.
+"""The training loop of the models that we write: epochs, optimizer steps, evaluations, checkpoints, stopping, going on.
 
-Everything is injected; the loop knows no task. One optimizer step is the function `optimizer_step` below; a task whose steps
-are made otherwise (several updates per batch, several passes per update) gives a function of its own instead. Lightning
-Fabric brings devices, precision and the collectives. Not here: what a callback does (callbacks.py), how a state is written
-(checkpoint.py), starting several processes (processes.py).
+Everything is injected; the loop knows no task. One optimizer step is the function `optimizer_step` below; a task whose
+steps are made otherwise (several updates per batch, several passes per update) gives a function of its own instead.
+Lightning Fabric brings devices, precision and the collectives. Not here: what a callback does (callbacks.py), how a state
+is written (checkpoint.py), starting several processes (processes.py).
 
 Letters: W micro-batches of a window (one optimizer step), R ranks.
 """
@@ -26,7 +26,8 @@ from lib.files import DataError
 from lib.training.callbacks import Callback, Diverged, Step, keys_of
 from lib.training.memory import Halving
 from lib.training.preemption import Preempted, StopRequest
-from lib.training.randomness import random_state, restore_random_state
+from lib.training.ranks import check_contents, check_lengths
+from lib.training.state import restore, state_of
 
 LossSums = tuple[dict[str, Tensor], float]
 """What a loss gives: sums over the targets of a micro-batch (`loss` is minimised, others are shown), and how many targets
@@ -92,11 +93,12 @@ class Outcome:
 class Trainer:
     """Train a model.
 
-    model: forward(batch) → outputs. loss: (outputs, batch) → LossSums. loader: batches for this rank. total_steps: optimizer
-    steps in all. evaluate_every, save_every: optimizer steps, null = at the end of every epoch (a state is also saved after
-    every evaluation). accumulate: micro-batches W per optimizer step; an epoch's last window may be shorter. clip_norm:
-    largest gradient norm (mean over targets), null = any. step: how one optimizer step is made. halving: what happens when
-    the device's memory does not suffice, null = the run ends. stop: asks to leave early. compile_model: torch.compile.
+    model: forward(batch) → outputs. loss: (outputs, batch) → LossSums. loader: batches for this rank. total_steps:
+    optimizer steps in all. evaluate_every: optimizer steps, null = at the end of every epoch; a state is saved after every
+    evaluation, and after every `save_every` steps. accumulate: micro-batches W per optimizer step; an epoch's last window
+    may be shorter. clip_norm: largest gradient norm (mean over targets), null = any. step: how one optimizer step is made.
+    halving: what happens when the device's memory does not suffice, null = the run ends. stop: asks to leave early.
+    compile_model: torch.compile.
 
     ConfigError: numbers that cannot be; a loader without batches. DataError: a window without a single target.
     """
@@ -133,14 +135,17 @@ class Trainer:
         compiled = torch.compile(self.module) if compile_model else self.module
         self.model = DistributedDataParallel(compiled) if self.fabric.world_size > 1 else compiled
         self.optimizer = self.fabric.setup_optimizers(optimizer)
+        self._trained = [one for one in self.module.parameters() if one.requires_grad]
         self.loss, self.schedule, self.loader, self.evaluator, self.store = loss, schedule, loader, evaluator, store
         self.callbacks, self.stop, self.halving, self._make_step = tuple(callbacks), stop, halving, step
-        self.total_steps, self.evaluate_every, self.save_every = total_steps, evaluate_every, save_every
         self.accumulate, self.clip_norm = accumulate, clip_norm
+        self.steps_per_epoch = max(1, -(-len(loader) // accumulate))
+        self.total_steps, self.save_every = total_steps, save_every
+        self.evaluate_every = evaluate_every or self.steps_per_epoch
         self.step = self.updates = self.resumed_from = 0
         self.reason = ""
         self.scores: dict[str, float] = {}
-        self._evaluated_at = -1
+        self.evaluated_at = -1  # step
         self._leave = ""
         self._compared = self.fabric.world_size == 1
 
@@ -154,7 +159,7 @@ class Trainer:
         """
         status = "failed"
         try:
-            self._check_loader()
+            check_lengths(self.fabric, len(self.loader))
             self.resume()
             while self.step < self.total_steps and not self.reason:
                 self.train_epoch(self.loader.epoch)
@@ -178,14 +183,9 @@ class Trainer:
             made = self.train_step(window)
             for callback in self.callbacks:
                 callback.on_step(self, made)
-            self._between_steps()
+            self._between_steps(epoch)
             if self.step >= self.total_steps or self.reason:
                 return
-        if self.evaluate_every is None:
-            self.evaluate_epoch(epoch)
-            self.save_checkpoints()
-        for callback in self.callbacks:
-            callback.on_epoch(self, self.loader.epoch)
 
     def train_step(self, window: Sequence[Any]) -> Step:
         """One optimizer step over a window of micro-batches; made again with smaller ones when memory does not suffice."""
@@ -201,7 +201,7 @@ class Trainer:
 
     def evaluate_epoch(self, epoch: int) -> dict[str, float]:
         """Scores of the evaluator, with the weights that callbacks choose (an average); told to all callbacks."""
-        self._evaluated_at = self.step
+        self.evaluated_at = self.step
         if self.evaluator is None:
             return {}
         with ExitStack() as stack:
@@ -222,7 +222,8 @@ class Trainer:
         window = []
         for batch in self.loader:
             if not self._compared:
-                self._compare_keys(batch)
+                check_contents(self.fabric, batch)
+                self._compared = True
             window.append(self.fabric.to_device(batch))
             if len(window) == self.accumulate:
                 yield window
@@ -230,16 +231,19 @@ class Trainer:
         if window:
             yield window
 
-    def _between_steps(self) -> None:
-        last = self.step >= self.total_steps or bool(self.reason)
-        due = last or (self.evaluate_every is not None and self.step % self.evaluate_every == 0)
-        if due and self._evaluated_at != self.step:
-            self.evaluate_epoch(self.loader.epoch)
+    def _between_steps(self, epoch: int) -> None:
+        """What is due follows from the number of the step alone, so that a run that was interrupted does the same."""
+        last = self.step >= self.total_steps
+        evaluate = last or self.step % self.evaluate_every == 0
+        if evaluate:
+            self.evaluate_epoch(epoch)
+        if self.step % self.steps_per_epoch == 0:
+            for callback in self.callbacks:
+                callback.on_epoch(self, epoch)
+        leave = bool(self._leave) and not last and not self.reason
+        if evaluate or leave or (self.save_every is not None and self.step % self.save_every == 0):
             self.save_checkpoints()
-        elif self.save_every is not None and self.step % self.save_every == 0:
-            self.save_checkpoints()
-        if self._leave and not (self.step >= self.total_steps):
-            self.save_checkpoints()
+        if leave:
             if self.store is not None:
                 self.store.wait()
             raise Preempted(f"stopped at step {self.step} of {self.total_steps}: {self._leave}; the state is saved")
@@ -272,14 +276,14 @@ class Trainer:
 
     def mean_gradients(self, targets: float) -> float:
         """Gradients of sums become those of means over all targets; clipped. Returns their norm before clipping."""
-        gradients = [one.grad for one in self.module.parameters() if one.grad is not None]
+        gradients = [one.grad for one in self._trained if one.grad is not None]
         if not gradients:
             raise ConfigError("no parameter got a gradient. Hint: is every parameter frozen, or the loss a constant?")
         torch._foreach_mul_(gradients, self.fabric.world_size / targets)  # DDP has divided by the number of ranks
         self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.module.parameters(), self.clip_norm, norm)
+            torch.nn.utils.clip_grads_with_norm_(self._trained, self.clip_norm, norm)
         return float(norm)
 
     def update(self, finite: bool) -> None:
@@ -294,16 +298,16 @@ class Trainer:
     def made(self, **facts: Any) -> Step:
         """The record of one optimizer step, which is counted by it."""
         self.step += 1
-        rates = self.optimizer.param_groups[0]["lr"]
-        return Step(step=self.step, epoch=self.loader.epoch, lr=float(rates), **{**facts, "batches": list(facts["batches"])})
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return Step(step=self.step, epoch=self.loader.epoch, lr=rate, **facts)
 
     def no_targets(self, window: Sequence[Any]) -> DataError:
         """The refusal of a window whose loss would be 0.0 for want of targets."""
         keys = [key for batch in window for key in keys_of(batch)]
         named = f" (samples {', '.join(keys[:8])})" if keys else ""
         return DataError(
-            f"step {self.step + 1}: not a single valid target in the whole step{named}. Hint: are the labels of these samples "
-            "empty or masked? Leave such samples out, or let the step be larger (batch, accumulate)."
+            f"step {self.step + 1}: not a single valid target in the whole step{named}. Hint: are the labels of these "
+            "samples empty or masked? Leave such samples out, or let the step be larger (batch, accumulate)."
         )
 
     # -- states -----------------------------------------------------------------------------------------------------------
@@ -312,53 +316,12 @@ class Trainer:
         """Keep the whole state; what is kept of older ones is the store's business."""
         if self.store is None:
             return
-        state = self.state_dict()
+        state = state_of(self)
         for callback in self.callbacks:
             callback.on_checkpoint(self, state)
         if self.fabric.is_global_zero:
-            scores = self.scores if self._evaluated_at == self.step else None
+            scores = self.scores if self.evaluated_at == self.step else None
             self.store.save(state, step=self.step, scores=scores)
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that going on needs: plain values and tensors. Every rank must call it, for each has its own random numbers."""
-        return {
-            "model": self.module.state_dict(),
-            "optimizer": self.optimizer.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.fabric.strategy.precision.state_dict(),
-            "loader": self.loader.state_dict(),
-            "callbacks": {type(one).__name__: one.state_dict() for one in self.callbacks if hasattr(one, "state_dict")},
-            "random": self.from_all_ranks(random_state()),
-            "step": self.step,
-            "updates": self.updates,
-            "evaluated_at": self._evaluated_at,
-            "halvings": self.halving.halvings if self.halving is not None else 0,
-            "scores": dict(self.scores),
-            "reason": self.reason,
-            "ranks": self.fabric.world_size,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state. ConfigError when it was written by another number of ranks."""
-        if state["ranks"] != self.fabric.world_size:
-            raise ConfigError(
-                f"the state was written by {state['ranks']} ranks, here are {self.fabric.world_size}. Hint: use as many "
-                "devices as before, or remove the state to start afresh."
-            )
-        self.module.load_state_dict(state["model"])
-        self.optimizer.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        self.loader.load_state_dict(state["loader"])
-        for callback in self.callbacks:
-            if type(callback).__name__ in state["callbacks"]:
-                callback.load_state_dict(state["callbacks"][type(callback).__name__])
-        if self.halving is not None:
-            self.halving.halvings = state["halvings"]
-        self.step = self.resumed_from = state["step"]
-        self.updates, self._evaluated_at = state["updates"], state["evaluated_at"]
-        self.scores, self.reason = dict(state["scores"]), state["reason"]
-        restore_random_state(state["random"][self.fabric.global_rank])
 
     def resume(self) -> None:
         """Go on from the store's newest state, if it has one."""
@@ -367,30 +330,7 @@ class Trainer:
         state = self.store.load() if self.fabric.is_global_zero else None
         state = self.fabric.broadcast(state) if self.fabric.world_size > 1 else state
         if state is not None:
-            self.load_state_dict(state)
-
-    def from_all_ranks(self, value: Any) -> list[Any]:
-        if self.fabric.world_size == 1:
-            return [value]
-        gathered: list[Any] = [None] * self.fabric.world_size
-        torch.distributed.all_gather_object(gathered, value)
-        return gathered
-
-    def _check_loader(self) -> None:
-        """No batch at all, or ranks that would wait for each other for ever."""
-        lengths = self.from_all_ranks(len(self.loader))
-        if min(lengths) < 1:
-            raise ConfigError("the loader gives no batch. Hint: has the arm any sample, and is `batch` not above their number?")
-        if len(set(lengths)) > 1:
-            raise ConfigError(f"ranks have {lengths} batches per epoch. Hint: a loader with tail drop or pad gives all as many.")
-
-
-    def _compare_keys(self, batch: Any) -> None:
-        """Ranks whose batches hold different things would train different models, or wait for each other for ever."""
-        held = self.from_all_ranks(sorted(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__)
-        if any(one != held[0] for one in held):
-            raise DataError(f"ranks have batches of different contents: {held}. Hint: one collate function for all ranks.")
-        self._compared = True
+            restore(self, state)
 
 
 def as_float32(outputs: Any) -> Any:
