@@ -66,7 +66,7 @@ def atomic(path: str | Path, *, need: int | None = None) -> Iterator[Path]:
                     os.fsync(written.fileno())
                 os.chmod(temporary, 0o666 & ~_UMASK)
                 os.replace(temporary, path)
-                _fsync_folder(path.parent)
+                fsync_folder(path.parent)
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
@@ -141,7 +141,8 @@ def sized(amount: float) -> str:
     return f"{amount / 1000:.1f} TB"
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """Make what was renamed or removed in a folder outlast a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
