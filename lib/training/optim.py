@@ -69,8 +69,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     Without weight decay: parameters of norms (torch's, and modules whose class name ends in “Norm”), all parameters with
     fewer than two dimensions (biases, scales, temperatures), and those that a module names in `no_weight_decay()`, a method
     that gives names below that module, such as {"token.weight"} or {"token"} for all below `token` (timm's convention).
-    Embeddings are pulled like any matrix unless they are named so. A tied parameter is there once, without decay if any of its
-    places says so; frozen parameters are in no group. Raises ConfigError when nothing is trainable.
+    Embeddings are pulled like any matrix unless they are named so. A tied parameter is there once, without decay if any of
+    its places says so; frozen parameters are in no group. Raises ConfigError when nothing is trainable.
     """
     excepted = {id(parameter) for parameter in _without_decay(model)}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]  # tied ones once
