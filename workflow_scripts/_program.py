@@ -1,7 +1,8 @@
 """What all programs share: reading --settings, one-line errors with exit codes, the attempts kept beside long results.
 
 Not here: any stage. Exit codes: 0 done, 1 unexpected error (with traceback), 2 settings or data are wrong (one line, with a
-hint), 3 an earlier attempt of this run ended by a cause that a retry cannot heal.
+hint), 3 an earlier attempt of this run ended by a cause that a retry cannot heal, 75 a training was asked to stop, has saved
+its state and goes on when it is started again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 from lib.config.base import ConfigError, VipersightError, explain
 from lib.files import DataError, read_json, write_json
 from lib.provenance import peak_memory_mb
+from lib.training.preemption import PREEMPTED, Preempted
 
 WRONG_INPUT = 2
 NOT_AGAIN = 3
@@ -71,6 +73,9 @@ def run(main: Callable[[], None]) -> None:
     except EarlierAttemptFinal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         sys.exit(NOT_AGAIN)
+    except Preempted as stopped:
+        print(f"stopped: {stopped}", file=sys.stderr)
+        sys.exit(PREEMPTED)
     except VipersightError as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         sys.exit(WRONG_INPUT)
@@ -151,11 +156,12 @@ def attempts_so_far(folder: Path, fingerprint: str) -> dict[str, Any]:
 
 
 def cause_of(error: BaseException) -> str:
-    """The class of a failure, as kept in attempts: config, data, cancelled, memory or error."""
+    """The class of a failure, as kept in attempts: config, data, cancelled, preempted, memory or error."""
     kinds: tuple[tuple[type[BaseException], str], ...] = (
         (ConfigError, "config"),
         (DataError, "data"),
         (KeyboardInterrupt, "cancelled"),
+        (Preempted, "preempted"),
         (MemoryError, "memory"),
     )
     return next((name for kind, name in kinds if isinstance(error, kind)), "error")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from lib.config.base import ConfigError, VipersightError, nearest
 
 if TYPE_CHECKING:
     from lib.training.ema import Ema
+    from lib.training.loggers import Loggers
     from lib.training.trainer import Trainer
 
 
@@ -64,7 +65,7 @@ class Callback(Protocol):
         """Before a state is written: the last chance to add to it."""
 
     def on_stop(self, trainer: Trainer, status: str) -> None:
-        """Once, at the end, whatever ended it: finished, diverged …, preempted …, failed."""
+        """Once, at the end, whatever ended it: finished, diverged at step N, stopped (it will go on), failed."""
 
     def weights(self, trainer: Trainer) -> AbstractContextManager[Any]:
         """Around an evaluation: a context in which the model has the weights that shall be evaluated."""
@@ -153,6 +154,73 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.waited = state["best"], state["waited"]
+
+
+class Required(Callback):
+    """ConfigError at the first evaluation that lacks one of `metrics`, not when the best weights are asked for at the end."""
+
+    def __init__(self, metrics: Iterable[str], *, setting: str) -> None:
+        self.metrics, self.setting = tuple(metrics), setting
+
+    def on_evaluate(self, trainer: Trainer, scores: dict[str, float]) -> None:
+        for metric in self.metrics:
+            score_of(scores, metric, self.setting)
+
+
+class Plateau(Callback):
+    """Tells a plateau schedule the value of its metric after every evaluation."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+
+    def on_evaluate(self, trainer: Trainer, scores: dict[str, float]) -> None:
+        trainer.schedule.observe(score_of(scores, self.metric, "schedule.metric"))
+
+
+class Logging(Callback):
+    """Tells the loggers the course: every `every` steps the means since the last time, and all scores.
+
+    Values stay on the device until they are told, so that logging does not make the device wait at every step.
+    """
+
+    def __init__(self, loggers: Loggers, *, every: int) -> None:
+        self.loggers, self.every = loggers, every
+        self._sums: dict[str, Any] = {}
+        self._count = 0
+
+    def on_step(self, trainer: Trainer, step: Step) -> None:
+        for name, value in step.values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._count += 1
+        if step.step % self.every == 0 or step.step == trainer.total_steps:
+            means = {name: float(value) / self._count for name, value in self._sums.items()}
+            self.loggers.log(step.step, {"epoch": float(step.epoch), "lr": step.lr, "grad_norm": step.norm} | means)
+            self._sums, self._count = {}, 0
+
+    def on_evaluate(self, trainer: Trainer, scores: dict[str, float]) -> None:
+        self.loggers.log(trainer.step, scores)
+
+    def on_stop(self, trainer: Trainer, status: str) -> None:
+        self.loggers.close(status)
+
+    def state_dict(self) -> dict[str, Any]:
+        sums = {name: float(value) for name, value in self._sums.items()}
+        return {"loggers": self.loggers.state_dict(), "sums": sums, "count": self._count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.loggers.load_state_dict(state["loggers"])
+        self._sums, self._count = dict(state["sums"]), state["count"]
+
+
+class Progress(Callback):
+    """Tells a function how far the training is and its last scores, after every evaluation: what `status` reads."""
+
+    def __init__(self, keep: Callable[..., None]) -> None:
+        self.keep = keep
+
+    def on_evaluate(self, trainer: Trainer, scores: dict[str, float]) -> None:
+        told = {name.replace("/", "_"): round(value, 6) for name, value in scores.items()}
+        self.keep(steps=trainer.step, of_steps=trainer.total_steps, **told)
 
 
 def score_of(scores: Mapping[str, float], metric: str, setting: str) -> float:

@@ -31,50 +31,58 @@ _NEEDED = {
     "srun": ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_NODELIST"),
 }
 _STARTED_BY = {
-    "torchrun": "torchrun --nproc-per-node {devices} -m workflow_scripts.train …",
-    "accelerate": "accelerate launch --num_processes {devices} -m workflow_scripts.train …",
-    "srun": "srun --ntasks {devices} python -m workflow_scripts.train …",
+    "torchrun": "torchrun --nproc-per-node {ranks} -m workflow_scripts.train …",
+    "accelerate": "accelerate launch --num_processes {ranks} -m workflow_scripts.train …",
+    "srun": "srun --ntasks {ranks} python -m workflow_scripts.train …",
 }
 
 
-def start(*, device: str, devices: int, precision: str, launcher: str = "self") -> Fabric:
+def start(*, device: str, devices: int, precision: str, launcher: str = "self", nodes: int = 1) -> Fabric:
     """All ranks of a training, launched and counted; every rank returns from here.
 
-    device: cpu, cuda, or auto = a GPU where there is one. devices: ranks in all, one per GPU (or CPU process). precision:
-    fp32, bf16 or fp16. ConfigError: an unknown word; a GPU that is not there; a launcher that did not start this process;
-    another number of ranks than `devices`; fp16 on a CPU.
+    device: cpu, cuda, or auto = a GPU where there is one. devices: ranks on each of `nodes` machines, one per GPU (or CPU
+    process). precision: fp32, bf16 or fp16. ConfigError: an unknown word; a GPU that is not there; a launcher that did not
+    start this process; another number of ranks than devices x nodes; fp16 on a CPU.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r} is unknown. {nearest(precision, PRECISIONS)}")
-    if devices < 1:
-        raise ConfigError(f"devices must be at least 1, got {devices}.")
-    accelerator = choose_device(device, devices if launcher == "self" else 1)
+    if min(devices, nodes) < 1:
+        raise ConfigError(f"devices and nodes must be at least 1, got {devices} and {nodes}.")
+    accelerator = choose_device(device, devices)
     if precision == "fp16" and accelerator == "cpu":
         raise ConfigError("precision fp16 needs a GPU. Hint: bf16 or fp32 on a CPU.")
-    environment = _environment(launcher, devices)
-    nodes = int(os.environ.get("SLURM_NNODES", "1")) if launcher == "srun" else 1
+    ranks = devices * nodes
+    environment = _environment(launcher, ranks)
     fabric = Fabric(
         accelerator=accelerator,
-        devices=devices // nodes if launcher == "srun" else _on_this_node(devices, launcher),
-        num_nodes=nodes if launcher == "srun" else max(1, devices // _on_this_node(devices, launcher)),
-        strategy="ddp" if devices > 1 else "auto",
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if ranks > 1 else "auto",
         precision=PRECISIONS[precision],
-        plugins=[environment] if devices > 1 else None,
+        plugins=[environment] if ranks > 1 else None,
     )
     fabric.launch()
-    if fabric.world_size != devices:
-        raise ConfigError(f"devices: {devices}, but {fabric.world_size} ranks run. Hint: is `launcher` ({launcher}) right?")
+    if fabric.world_size != ranks:
+        raise ConfigError(
+            f"devices: {ranks} in all, but {fabric.world_size} ranks run. Hint: is launcher: {launcher} right?"
+        )
     return fabric
 
 
+def is_first(launcher: str) -> bool:
+    """Whether this process is rank 0, as far as can be told before `start`: the one that keeps records and results."""
+    names = {"self": "LOCAL_RANK", "srun": "SLURM_PROCID"}
+    return int(os.environ.get(names.get(launcher, "RANK"), "0")) == 0
+
+
 def choose_device(device: str, needed: int) -> str:
-    """cpu or cuda. ConfigError where a GPU is asked for, by `device` or by the job (VIPERSIGHT_GPUS), and none is seen."""
+    """cpu or cuda. ConfigError where a GPU is asked for, by `device` or by the job on a cluster, and none is seen."""
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {device!r} is unknown. {nearest(device, ('auto', 'cpu', 'cuda'))}")
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "cpu":
         return "cpu"
-    asked = max(int(os.environ.get("VIPERSIGHT_GPUS", "0")), needed if device == "cuda" else 0)
+    asked = max(int(os.environ.get("SLURM_GPUS_ON_NODE", "0")), needed if device == "cuda" else 0)
     if asked > seen:
         raise ConfigError(
             f"the job asked for {asked} GPU{'s' if asked > 1 else ''} and sees {seen}. Hint: is the node's driver in "
@@ -83,23 +91,17 @@ def choose_device(device: str, needed: int) -> str:
     return "cuda" if seen else "cpu"
 
 
-def _environment(launcher: str, devices: int) -> ClusterEnvironment:
+def _environment(launcher: str, ranks: int) -> ClusterEnvironment:
     """Fabric's view of who started this process; checked, because a wrong one trains on fewer ranks or waits for ever."""
     if launcher == "self":
         return LightningEnvironment()
     if launcher not in _NEEDED:
         raise ConfigError(f"launcher {launcher!r} is unknown. {nearest(launcher, ('self', *_NEEDED))}")
+    how = _STARTED_BY[launcher].format(ranks=ranks)
     missing = [name for name in _NEEDED[launcher] if name not in os.environ]
     if missing:
-        how = _STARTED_BY[launcher].format(devices=devices)
         raise ConfigError(f"launcher {launcher} did not start this process ({', '.join(missing)} not set). Hint: {how}")
     stated = int(os.environ["SLURM_NTASKS" if launcher == "srun" else "WORLD_SIZE"])
-    if stated != devices:
-        how = _STARTED_BY[launcher].format(devices=devices)
-        raise ConfigError(f"{launcher} started {stated} processes, but devices: {devices}. Hint: {how}")
+    if stated != ranks:
+        raise ConfigError(f"{launcher} started {stated} processes, but devices: {ranks} in all. Hint: {how}")
     return SLURMEnvironment(auto_requeue=False) if launcher == "srun" else TorchElasticEnvironment()
-
-
-def _on_this_node(devices: int, launcher: str) -> int:
-    """Ranks on this node."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", devices)) if launcher in ("torchrun", "accelerate") else devices

@@ -167,7 +167,7 @@ class Trainer:
         except Diverged as diverged:
             status = str(diverged)
         except Preempted:
-            status = "preempted"
+            status = "stopped"
             raise
         finally:
             for callback in self.callbacks:

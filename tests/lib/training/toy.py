@@ -1,7 +1,7 @@
 """A small training for the tests of the engine: real shards, a real ShardLoader, a model with dropout, ragged targets.
 
 Not a test itself. Run as a program it trains in a process of its own, which tests then kill:
-python -m tests.lib.training.toy MANIFEST STATE STEPS [--workers N] [--slow S]
+python -m tests.lib.training.toy MANIFEST STATE SETTINGS [--workers N] [--slow S]
 """
 
 from __future__ import annotations
@@ -15,20 +15,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lib.config.train_loop import LoopSettings
 from lib.data.loader import ShardLoader
 from lib.data.reader import ShardReader
 from lib.data.samples import Sample
+from lib.training import run
+from lib.training.evaluator import Evaluator
+from lib.training.preemption import StopRequest
 from lib.training.randomness import seed_everything
+from lib.training.run import Parts
 from lib.training.trainer import LossSums, Trainer
+from workflow_scripts import _program
 
 WIDTH, LONGEST = 12, 9
 
 
-def item(sample: Sample, random: np.random.Generator) -> dict[str, Any]:
+def item(sample: Sample, random: np.random.Generator, noise: float = 0.01) -> dict[str, Any]:
     """A sequence of 1 to 9 steps of bytes of the sample, with a little noise, and a target per step: the mean byte."""
     length = 1 + len(sample.jpg) % LONGEST
     steps = np.frombuffer(sample.jpg, np.uint8)[: WIDTH * length].reshape(length, WIDTH).astype(np.float32) / 255
-    return {"key": sample.key, "x": steps + random.normal(0, 0.01, steps.shape).astype(np.float32), "y": steps.mean(1)}
+    return {"key": sample.key, "x": steps + random.normal(0, noise, steps.shape).astype(np.float32), "y": steps.mean(1)}
+
+
+def plain(sample: Sample, random: np.random.Generator) -> dict[str, Any]:
+    """As it is: what val is made of, so that every evaluation sees the same."""
+    return item(sample, random, noise=0.0)
 
 
 def padded(items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -73,9 +84,8 @@ class Constant:
 
 def loader(manifest: Path, *, batch: int = 4, workers: int = 0, **more: Any) -> ShardLoader:
     reader = ShardReader(manifest)
-    return ShardLoader(
-        reader, reader.index["key"].tolist(), seed=1, batch=batch, transform=item, collate=padded, workers=workers, **more
-    )
+    given: dict[str, Any] = {"transform": item, "collate": padded, "workers": workers} | more
+    return ShardLoader(reader, reader.index["key"].tolist(), seed=1, batch=batch, **given)
 
 
 def trainer(manifest: Path, *, steps: int, batch: int = 4, workers: int = 0, dropout: float = 0.2, **more: Any) -> Trainer:
@@ -96,34 +106,50 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def main() -> None:
-    from lib.training.callbacks import Callback, Step
-    from lib.training.checkpoint import CheckpointStore, save_weights
-    from lib.training.preemption import StopRequest
+def parts(manifest: Path, *, workers: int = 0, batch: int = 4, slow: float = 0.0) -> Parts:
+    """What a task brings (lib/training/run.py): trained and scored on the same samples, for there is but one split.
 
+    slow: seconds that every forward pass takes longer, for tests that kill it.
+    """
+
+    def evaluator(ranks: int, rank: int) -> Evaluator:
+        return Evaluator(
+            loader=loader(manifest, transform=plain, shuffle=False, ranks=ranks, rank=rank, tail="pad"),
+            decode=lambda outputs, batch: dict(zip(batch["keys"], outputs.mean(1).tolist(), strict=True)),
+            score=lambda found: {"val/spread": max(found.values()) - min(found.values())},
+        )
+
+    def delayed(outputs: Tensor, batch: dict[str, Any]) -> LossSums:
+        time.sleep(slow)
+        return squared(outputs, batch)
+
+    return Parts(
+        build=Temporal,
+        loss=delayed,
+        loader=lambda ranks, rank: loader(
+            manifest, batch=batch, workers=workers, ranks=ranks, rank=rank, tail="drop" if ranks > 1 else "keep"
+        ),
+        evaluator=evaluator,
+    )
+
+
+def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("manifest", type=Path)
     arguments.add_argument("state", type=Path)
-    arguments.add_argument("steps", type=int)
+    arguments.add_argument("settings", help="LoopSettings as JSON")
     arguments.add_argument("--workers", type=int, default=0)
     arguments.add_argument("--slow", type=float, default=0.0)
     given = arguments.parse_args()
-
-    class Told(Callback):
-        def on_step(self, trainer: Trainer, step: Step) -> None:
-            print(step.step, " ".join(key for batch in step.batches for key in batch["keys"]), flush=True)
-            time.sleep(given.slow)
-
-    with CheckpointStore(given.state, fingerprint="toy") as store, StopRequest() as stop:
-        run = trainer(
-            given.manifest, steps=given.steps, workers=given.workers, accumulate=3, save_every=2, store=store, stop=stop,
-            callbacks=[Told()],
+    settings = LoopSettings.model_validate_json(given.settings)
+    with StopRequest() as stop:
+        made = run.train(
+            settings, parts(given.manifest, workers=given.workers, batch=settings.batch, slow=given.slow),
+            state=given.state, fingerprint="toy", seed=0, name="toy", stop=stop,
         )  # fmt: skip
-        run.train_loop()
-    save_weights(given.state.parent / "toy.safetensors", run.module.state_dict())
+    if made is not None:
+        print(f"{made.status} after {made.steps} steps, from {made.resumed_from}")
 
 
 if __name__ == "__main__":
-    from workflow_scripts import _program
-
     _program.run(main)
