@@ -157,7 +157,7 @@ class EarlyStopping(Callback):
 
 
 class Required(Callback):
-    """ConfigError at the first evaluation that lacks one of `metrics`, not when the best weights are asked for at the end."""
+    """ConfigError at the first evaluation that lacks one of `metrics`, not only when the best weights are asked for."""
 
     def __init__(self, metrics: Iterable[str], *, setting: str) -> None:
         self.metrics, self.setting = tuple(metrics), setting

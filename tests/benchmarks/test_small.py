@@ -104,3 +104,10 @@ def test_follow(mirror: Path) -> None:
 def test_add_variant() -> None:
     (row,) = run("add_variant").rows
     assert 3 <= row.ours < row.peer / 2
+
+
+@pytest.mark.slow
+def test_loop() -> None:
+    """Reference: the peers' own trainings; that they run at all is what is asked here."""
+    rows = {row.what: row for row in run("loop").rows}
+    assert len(rows) == 9 and all(row.ours > 0 for row in rows.values())
