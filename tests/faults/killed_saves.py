@@ -151,9 +151,9 @@ SAVERS: dict[str, Callable[[Path, int], Saver]] = {"ours": Ours, "lightning": Li
 
 
 def run(saver: Saver, kills: int, seed: int) -> Counter[str]:
-    """Kill the saver so many times; counts: kills, during a save, unreadable, lost (an older state than one that had been
+    """Kill the saver so many times; counts: kills, half-done (such that left traces), unreadable, lost (an older state than one that had been
     saved to the end), strays (files left after the next start)."""
-    draw, counts = random.Random(seed), Counter({"kills": 0, "during a save": 0, "unreadable": 0, "lost": 0, "strays": 0})
+    draw, counts = random.Random(seed), Counter({"kills": 0, "half-done": 0, "unreadable": 0, "lost": 0, "strays": 0})
     first, span, known = 1, 0.0, 0
     for trial in range(kills):
         began = time.monotonic()
@@ -161,7 +161,7 @@ def run(saver: Saver, kills: int, seed: int) -> Counter[str]:
         if trial == 0:  # the first one tells how long a save takes
             span = 2.5 * (time.monotonic() - began) / 3
         counts["kills"] += 1
-        counts["during a save"] += saver.traces()
+        counts["half-done"] += saver.traces()
         step, strays = saver.start()
         elsewhere = [path for path in Path(tempfile.gettempdir()).iterdir() if path.is_file()]
         counts["strays"] += len(strays) + len(elsewhere)
@@ -209,10 +209,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--megabytes", type=float, default=24)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the counts there too")
     given = parser.parse_args()
     torch.set_num_threads(1)  # a forked process has no other threads
     counts = run(SAVERS[given.side](given.folder, int(given.megabytes * 1e6)), given.kills, given.seed)
     print(json.dumps(counts))
+    if given.json:
+        given.json.write_text(json.dumps(counts), encoding="utf-8")
 
 
 if __name__ == "__main__":

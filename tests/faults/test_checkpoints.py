@@ -352,7 +352,7 @@ def count_kills(counts: dict[str, int], tally: Tally) -> None:
     tally.count("kill -9 while saving", "right", counts["kills"] - bad)
     tally.count("kill -9 while saving", "lost", bad)
     assert (counts["unreadable"], counts["lost"], counts["strays"]) == (0, 0, 0)
-    assert counts["kills"] == 20 and counts["during a save"] >= 5, "kills hit savers at work"
+    assert counts["kills"] == 20 and counts["half-done"] >= 5, "kills hit savers at work"
 
 
 @pytest.mark.slow
