@@ -151,8 +151,9 @@ SAVERS: dict[str, Callable[[Path, int], Saver]] = {"ours": Ours, "lightning": Li
 
 
 def run(saver: Saver, kills: int, seed: int) -> Counter[str]:
-    """Kill the saver so many times; counts: kills, half-done (such that left traces), unreadable, lost (an older state than one that had been
-    saved to the end), strays (files left after the next start)."""
+    """Kill the saver so many times. Counts: kills, half-done (those that left traces), unreadable, lost (an older state is
+    found than one that had been saved to the end), strays (files left after the next start).
+    """
     draw, counts = random.Random(seed), Counter({"kills": 0, "half-done": 0, "unreadable": 0, "lost": 0, "strays": 0})
     first, span, known = 1, 0.0, 0
     for trial in range(kills):
