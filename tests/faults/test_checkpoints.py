@@ -109,7 +109,7 @@ def test_a_damaged_newest_state_is_passed_over_loudly(name: str, tmp_path: Path,
     tally.right(KIND, right and "WARNING" in told, f"{state} {told}")
     file = f"{tmp_path}/000003-step=3-"
     assert file in told and all(part in told for part in says.split("{}")), told
-    assert "WARNING" in told and "going on from the older state, of step 2: 000002-step=2-" in told
+    assert "WARNING" in told and "going on from an older state, of step 2: 000002-step=2-" in told
     with store:
         store.save({"step": 3}, step=3)
         store.wait()
@@ -126,7 +126,7 @@ def test_a_damaged_best_state_is_replaced_by_the_next_best(name: str, tmp_path: 
     store = opened(tmp_path)
     tally.right(KIND, store.load_best("m")["step"] == 2)
     if name != "record cut":  # there the score itself is lost; `load` tells of it
-        assert "taking the next best state, of step 2 with m 2" in capfd.readouterr().err
+        assert "taking the next best state, of step 2, m 2" in capfd.readouterr().err
     assert store.best_step("m") == (2, 2.0)
 
 

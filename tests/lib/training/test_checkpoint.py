@@ -12,6 +12,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -175,6 +176,13 @@ def test_states_of_two_trainings_live_in_one_folder(tmp_path: Path, capfd: Any) 
         other.save(state(7), step=7)
     assert (store(tmp_path, "one").load() or {})["step"] == 20
     assert (store(tmp_path, "two").load() or {})["step"] == 7
+
+
+def test_steps_and_scores_of_numpy_and_torch(tmp_path: Path) -> None:
+    with store(tmp_path, best={"m": "min"}) as opened:
+        opened.save(state(5), step=np.int64(5), scores={"m": torch.tensor(0.25), "n": np.float32(0.5)})
+        opened.wait()
+        assert opened.best_step("m") == (5, 0.25) and opened.steps() == [5]
 
 
 def test_others_may_read_meanwhile(tmp_path: Path) -> None:
