@@ -2,10 +2,10 @@
 Lightning's Trainer.save_checkpoint.
 
 Stall: until `save` returns to the training, write behind, against torch.save to a file, flush and fsync. On disk: until the
-state is committed. Steps: a small network's on the CPU with one save before them, less the same steps without: the thread that
-writes takes CPU time too, which shows where there is no core to spare. Kills: savers
-that save without pause get kill -9 at random moments (tests/faults/killed_saves.py); TMPDIR lies on the state's file system
-or in memory (/dev/shm), since Lightning's temporary files are made in TMPDIR.
+state is committed. Steps: a small network's, on the CPU, after one save, less the same steps without; the thread that
+writes takes CPU time from them where no core is to spare. Kills: savers that save without pause get kill -9 at random
+moments (tests/faults/killed_saves.py); TMPDIR lies on the state's file system or in memory (/dev/shm), since Lightning's
+temporary files are made in TMPDIR.
 """
 
 from __future__ import annotations
