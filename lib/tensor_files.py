@@ -129,23 +129,23 @@ def _pieces(tensor: torch.Tensor) -> Iterator[memoryview]:
 
 def read_head(path: str | Path) -> Head:
     """Names, shapes and texts of a file, none of its tensors. DataError for anything else than a whole safetensors file."""
-    with _opened(Path(path)) as file:
+    with _opened(Path(path), "np") as file:  # torch would map all of it as memory that it may write to
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
         return Head(shapes, file.metadata() or {})
 
 
 def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     """All tensors of a file, on the CPU, each in memory of its own. DataError for what is no whole safetensors file."""
-    with _opened(Path(path)) as file:
+    with _opened(Path(path), "pt") as file:
         return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, framework: str) -> Iterator[Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such file. Hint: was the training finished, is the path right?")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, framework) as file:
             yield file
     except Exception as error:  # a head that lies makes the library, torch or the memory fail, each in its own words
         told = " ".join(str(error).split()) or type(error).__name__

@@ -90,6 +90,7 @@ class CheckpointStore:
         if self._readonly:
             raise ConfigError(f"{self.folder}: opened to read only. Hint: only the process of rank 0 saves.")
         self.wait()
+        step = int(step)  # counts of numpy are no JSON
         structure, tensors = flatten(state)
         model = state.get("model")
         shapes = _shapes(model) if isinstance(model, Mapping) else None
@@ -167,9 +168,7 @@ class CheckpointStore:
             state = self._read(record)
             if state is not None:
                 if lost and max(lost) > record.path:
-                    _say(
-                        f"WARNING: {self.folder}: going on from the older state, of step {record.step}: {record.data.name}"
-                    )
+                    _say(f"WARNING: {self.folder}: going on from an older state, of step {record.step}: {record.data.name}")
                 return state
             lost.append(record.path)
         if lost:
@@ -189,9 +188,7 @@ class CheckpointStore:
             state = self._read(record)
             if state is not None:
                 if (found := (record.step, record.scores[metric])) != first:
-                    _say(
-                        f"WARNING: {self.folder}: taking the next best state, of step {found[0]} with {metric} {found[1]:g}"
-                    )
+                    _say(f"WARNING: {self.folder}: taking the next best state, of step {found[0]}, {metric} {found[1]:g}")
                 return state
         if not self._records:
             self._tell_others()

@@ -45,10 +45,10 @@ class _Flattening:
 
     def node(self, value: Any, place: str) -> Any:
         """JSON values as they are; all others as an object of one key, which says what they are."""
-        if value is None or isinstance(value, bool):
-            return value
         if isinstance(value, np.generic):
             value = value.item()
+        if value is None or isinstance(value, bool):
+            return value
         if isinstance(value, str | int | float):
             return _number_or_text(value)
         if isinstance(value, torch.Tensor):

@@ -13,7 +13,19 @@ import time
 from lib.provenance import PROJECT
 from tests.benchmarks.measure import SIZES
 
-PROGRAMS = ("startup", "plan", "subsample", "shards", "decode", "coco_scores", "follow", "loop", "add_variant", "studies")
+PROGRAMS = (
+    "startup",
+    "plan",
+    "subsample",
+    "shards",
+    "decode",
+    "coco_scores",
+    "follow",
+    "checkpoint",
+    "loop",
+    "add_variant",
+    "studies",
+)
 
 
 def main() -> None:

@@ -68,7 +68,11 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        return None if self.peer is None else (self.ours / self.peer if self.peer else float("inf"))
+        if self.peer is None:
+            return None
+        if not self.peer:
+            return float("inf") if self.ours else 1.0  # nothing on both sides is the same
+        return self.ours / self.peer
 
     @property
     def met(self) -> bool | None:

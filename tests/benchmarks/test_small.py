@@ -101,6 +101,14 @@ def test_follow(mirror: Path) -> None:
 
 
 @pytest.mark.slow
+def test_checkpoint() -> None:
+    result = run("checkpoint")
+    assert result.facts["what is loaded is what was saved, bit for bit"] is True
+    kills = {row.what: row.ours for row in result.rows if "kills" in row.what}
+    assert len(kills) >= 4 and set(kills.values()) == {0}
+
+
+@pytest.mark.slow
 def test_add_variant() -> None:
     (row,) = run("add_variant").rows
     assert 3 <= row.ours < row.peer / 2

@@ -91,18 +91,6 @@ def test_every_failing_operation_leaves_old_or_new_in_large_writers(
 # A real small disk
 
 
-@pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A tmpfs of 12 MB."""
-    place = tmp_path_factory.mktemp("disk") / "mounted"
-    place.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root and the right to mount")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
 def room(disk: Path) -> int:
     status = os.statvfs(disk)
     return status.f_bavail * status.f_frsize

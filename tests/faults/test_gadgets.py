@@ -396,7 +396,7 @@ def test_no_other_place_reads_pickles_or_runs_text() -> None:
 
 
 def test_safetensors_headers_that_lie(tmp_path: Path, tally: Tally) -> None:
-    """No stage reads safetensors yet; the library that later ones will use refuses what lies."""
+    """The library that lib/tensor_files.py reads with; our own readers are tried in test_checkpoints.py."""
     from safetensors import SafetensorError, safe_open
 
     body = bytes(16)

@@ -224,6 +224,35 @@ def _checkpoint_sound(folder: Path) -> None:
         assert any(same), "a mixture of versions"
 
 
+def _tensors(version: int) -> dict[str, Any]:
+    import torch
+
+    return {"w": torch.full((300, 1000), float(version)), "b": torch.full((), version)}
+
+
+def _weights(folder: Path, version: int) -> None:
+    from lib.models.weights import save_weights
+
+    save_weights(folder / "model.safetensors", _tensors(version))
+
+
+def _states(folder: Path, version: int) -> None:
+    from lib.training.checkpoint import CheckpointStore
+
+    with CheckpointStore(folder / "state", fingerprint="f", keep_last=1) as store:
+        store.save({"model": _tensors(version)}, step=version)
+
+
+def _states_sound(folder: Path) -> None:
+    """The next process finds one whole state, of the one version or of the other."""
+    from lib.training.checkpoint import CheckpointStore
+
+    state = CheckpointStore(folder / "state", fingerprint="f", readonly=True).load()
+    assert state is not None, "no state is left"
+    found = {float(one) for tensor in state["model"].values() for one in (tensor.min(), tensor.max())}
+    assert found in ({1.0}, {2.0}), "a mixture of versions"
+
+
 def _kept(folder: Path, version: int) -> None:
     from workflow_scripts.train import keep_results
 
@@ -267,11 +296,14 @@ WRITERS = {
     "names of a study": Writer(_names),
     "digests of a folder": Writer(_digest),
     "model file": Writer(_checkpoint, _checkpoint_sound, most=8),
+    "weights": Writer(_weights),
+    "states of a training": Writer(_states, _states_sound),
     "kept results of a training": Writer(_kept),
     "attempt": Writer(_attempt),
     "run": Writer(_run),
 }
 SAME_BYTES = frozenset(WRITERS) - {"model file", "attempt", "result with its record", "digests of a folder"}
+SAME_BYTES -= {"states of a training"}  # names follow from how many were saved before
 """Writers whose bytes depend on the version only; the others are judged by being readable."""
 
 
