@@ -71,14 +71,15 @@ class Watched:
 
     def status(self) -> str | None:
         """How the training ended, None while it may go on: by model.json, or by what was noted beside the history."""
+        noted = self._facts.get("status")
         model = _training_folder(self.place) / "model.json"
-        if model.is_file() and model.stat().st_mtime >= self._written:  # an older one is an earlier training's
+        result = model.parent == self.place.parent and noted is None  # not one that is being written
+        if model.is_file() and (result or model.stat().st_mtime >= self._written):  # an older one: an earlier training's
             try:
                 return str(read_json(model).get("status", "finished"))
             except (DataError, AttributeError):
                 return "finished"
-        noted = str(self._facts.get("status", "running"))
-        return noted if noted.startswith(OVER) else None
+        return noted if noted is not None and noted.startswith(OVER) else None
 
     def summary(self) -> str:
         """One line: step, share, speed, time left, age of the last row."""

@@ -80,6 +80,15 @@ def test_a_model_of_an_earlier_training_ends_nothing(tmp_path: Path) -> None:
     assert watched.status() == "failed"
 
 
+def test_a_finished_training_that_was_copied_is_over_whatever_its_dates(tmp_path: Path) -> None:
+    write_json(tmp_path / "model.json", {"status": "finished"})
+    (tmp_path / "history.csv").write_text("epoch,iteration,seconds,train/box_loss\n1,10,2.0,3.5\n")
+    os.utime(tmp_path / "model.json", (time.time() - 100,) * 2)
+    watched = Watched(tmp_path)
+    watched.refresh()
+    assert watched.status() == "finished" and not watched.stalls()
+
+
 def test_a_stall_is_told_after_ten_usual_intervals_or_as_asked(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     course(path, 100)  # a row every 2 s: the least patience of a minute holds
