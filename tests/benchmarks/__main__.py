@@ -13,7 +13,18 @@ import time
 from lib.provenance import PROJECT
 from tests.benchmarks.measure import SIZES
 
-PROGRAMS = ("startup", "plan", "subsample", "shards", "decode", "coco_scores", "follow", "add_variant", "studies")
+PROGRAMS = (
+    "startup",
+    "plan",
+    "subsample",
+    "shards",
+    "decode",
+    "coco_scores",
+    "follow",
+    "add_variant",
+    "engine_parts",
+    "studies",
+)
 
 
 def main() -> None:
