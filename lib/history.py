@@ -204,22 +204,25 @@ class HistoryReader:
 
 def read_rows(path: Path) -> list[Row]:
     """All whole rows of a history; a cell that was not recorded is absent from its row. DataError without such a file."""
-    reader = HistoryReader(path)
-    try:
-        reader.refresh()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: file not found. Hint: it appears with the first logged step of a training.") from error
-    return reader.rows
+    return _read(path).rows
 
 
 def history_frame(path: Path) -> pd.DataFrame:
     """The same as a table of objects: None where nothing was recorded, NaN where it was and is no number."""
     import pandas as pd
 
-    reader = HistoryReader(path)
-    reader.refresh()
+    reader = _read(path)
     columns = {name: [row.get(name) for row in reader.rows] for name in reader.columns}
     return pd.DataFrame(columns, columns=reader.columns, dtype=object)
+
+
+def _read(path: Path) -> HistoryReader:
+    reader = HistoryReader(path)
+    try:
+        reader.refresh()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: file not found. Hint: it appears with the first logged step of a training.") from error
+    return reader
 
 
 def step_column(columns: Iterable[str]) -> str:

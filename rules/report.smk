@@ -26,7 +26,8 @@ rule plot_curves:
         settings=jobs.figures,
         code=inputs.code(
             "workflow_scripts/report.py",
-            "lib/reporting/plots.py",
+            "lib/history.py",
+            "lib/reporting/curves.py",
             "lib/reporting/style.py",
         ),
     message:

@@ -1,6 +1,7 @@
 """Draw the pictures of the report.
 
 python -m workflow_scripts.report curves --settings JSON --history results/train/…/history.csv --output …/curves.png
+python -m workflow_scripts.report components --settings JSON --history …/history.csv --output …/loss_components.png
 python -m workflow_scripts.report arms --settings JSON --counts results/subsets/…/seed=0.counts.json … --output …/seed=0.png
 """
 
@@ -8,11 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from lib.config.report import ReportSettings
 from lib.files import read_json
-from lib.reporting.plots import counts_figure, curves_figure
+from lib.history import history_frame
+from lib.reporting.curves import components_figure, curves_figure
+from lib.reporting.plots import counts_figure
 from workflow_scripts import _program
 
 
@@ -20,17 +21,21 @@ def main() -> None:
     arguments = _program.parser(__doc__)
     figures = arguments.add_subparsers(required=True, dest="figure")
     curves = figures.add_parser("curves", help="losses and scores of one training")
-    curves.add_argument("--history", type=Path, required=True)
+    components = figures.add_parser("components", help="the whole loss of one training and its parts")
+    for figure in (curves, components):
+        figure.add_argument("--history", type=Path, required=True)
     arms = figures.add_parser("arms", help="frames per class of all arms")
     arms.add_argument("--counts", type=Path, nargs="+", required=True)
-    for figure in (curves, arms):
+    for figure in (curves, components, arms):
         _program.add_settings(figure)
         figure.add_argument("--output", type=Path, required=True)
     given = arguments.parse_args()
 
     settings = ReportSettings.model_validate(given.settings)
     if given.figure == "curves":
-        curves_figure(pd.read_csv(given.history), given.output, settings)
+        curves_figure(history_frame(given.history), given.output, settings)
+    elif given.figure == "components":
+        components_figure(history_frame(given.history), given.output, settings)
     else:
         counts_figure([read_json(path) for path in given.counts], given.output, settings)
 

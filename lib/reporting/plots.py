@@ -1,4 +1,4 @@
-"""Pictures of the report: a board, the curves of a training, the frames of sampling arms. Not here: style and colours.
+"""Pictures of the report: a board, the frames of sampling arms. Not here: the curves of a training (curves.py), style.
 
 Every function writes one PNG and takes what others computed: a picture never changes a figure.
 """
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -166,66 +165,6 @@ def _count_panels(
         axes[0].set_yticks(range(len(rows)), labels)
         axes[0].set_ylim(len(rows) - 0.4, -0.6)
         drawn.suptitle(f"{ranking.heading} (on {ranking.dataset})", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-
-
-def curves_figure(history: pd.DataFrame, output: Path, settings: ReportSettings) -> None:
-    """Losses and validation scores over the training, from history.csv (epoch, iteration, train/…, val/…).
-
-    Losses of training are solid, of validation dashed in the same colour. A circle marks the best validation AP. Values
-    that are no number (a diverged training) leave a gap. A history without rows gives a picture that says so.
-    """
-    losses = [column for column in history.columns if column.startswith(("train/", "val/")) and "loss" in column]
-    scores = [column for column in history.columns if column.startswith("val/") and column not in losses]
-    with figure(output, width=7.2, height=3.0, dpi=settings.dpi) as drawn:
-        left, right = drawn.subplots(1, 2)
-        _curves(left, history, losses, "loss")
-        _curves(right, history, scores, "score on validation videos")
-        if "val/AP" in scores and history["val/AP"].notna().any():
-            best = history["val/AP"].astype(float).idxmax()
-            place, value = _steps(history)[best], history["val/AP"][best]
-            right.plot(
-                place, value, "o", markersize=8, markerfacecolor="none", markeredgecolor=DARK, label=f"best AP {value:.3f}"
-            )
-        right.set_ylim(bottom=0.0)
-        for ax in (left, right):
-            if ax.get_legend_handles_labels()[0]:
-                _legend_below(ax)
-
-
-def _steps(history: pd.DataFrame) -> pd.Series:
-    return history["iteration" if "iteration" in history else "epoch"].astype(float)
-
-
-def _curves(ax: Axes, history: pd.DataFrame, columns: Sequence[str], title: str) -> None:
-    parts = list(dict.fromkeys(column.split("/", 1)[1] for column in columns))
-    for column in columns:
-        side, part = column.split("/", 1)
-        dashed = side == "val" and f"train/{part}" in columns
-        label = f"{part} (validation)" if dashed else part
-        colour = LINES[parts.index(part) % len(LINES)]
-        values = pd.to_numeric(history[column], errors="coerce")
-        # validation is recorded at evaluations only: join those; a gap in training means that it diverged
-        keep = values.notna() if side == "val" else slice(None)
-        few = "o" if values.notna().sum() <= 25 else None
-        ax.plot(
-            _steps(history)[keep],
-            values[keep],
-            linestyle="--" if dashed else "-",
-            marker=few,
-            markersize=2.5,
-            color=colour,
-            label=label,
-        )
-    ax.set_title(title)
-    ax.set_xlabel("iteration" if "iteration" in history else "epoch")
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
-    if not columns or not len(history):
-        ax.set(xticks=[], yticks=[])
-        ax.text(0.5, 0.5, "nothing recorded", transform=ax.transAxes, ha="center", va="center", color=MUTED, style="italic")
-
-
-def _legend_below(ax: Axes) -> None:
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, columnspacing=1.2, handlelength=2.2)
 
 
 def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: ReportSettings) -> None:

@@ -154,12 +154,11 @@ class Schedule:
     def __init__(
         self, optimizer: Optimizer, settings: ScheduleSettings, *, total_steps: int, warmup: int, drop_every: int = 0
     ) -> None:
-        inner = getattr(optimizer, "optimizer", optimizer)  # Fabric's wrapper copies param_groups, and may lag behind
-        self._optimizer: Optimizer = inner
+        self._optimizer = optimizer
         self._settings = settings
         self.total_steps, self.warmup, self.drop_every = total_steps, warmup, drop_every
         self.steps = 0
-        self._base = [float(group["lr"]) for group in inner.param_groups]
+        self._base = [float(group["lr"]) for group in optimizer.param_groups]
         self._scale, self._bad, self._cooling = 1.0, 0, 0
         self._best = math.inf if settings.mode == "min" else -math.inf
         self._apply()

@@ -23,6 +23,7 @@ PROGRAMS = (
     "follow",
     "checkpoint",
     "loop",
+    "engine_parts",
     "add_variant",
     "studies",
 )

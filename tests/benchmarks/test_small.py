@@ -51,6 +51,14 @@ def test_medians_of_sides_in_turns() -> None:
 
 
 @pytest.mark.slow
+def test_engine_parts() -> None:
+    facts = run("engine_parts").facts
+    assert facts["rows on disk"] == 150
+    assert facts["same rates to 1e-12"] is True
+    assert [value for name, value in facts.items() if name.startswith("same average")] == [True, True]
+
+
+@pytest.mark.slow
 def test_plan() -> None:
     facts = run("plan").facts
     assert facts["heavy modules loaded"] == []

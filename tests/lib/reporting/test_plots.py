@@ -7,7 +7,6 @@ from pathlib import Path
 
 import made
 import matplotlib.image
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -16,29 +15,10 @@ from lib.config.report import ReportSettings
 from lib.reporting import plots, style
 from lib.reporting.leaderboard import score_board
 
-HISTORY = pd.DataFrame(
-    {"epoch": [1, 2, 3], "iteration": [10, 20, 30], "train/box_loss": [3.0, 2.0, np.nan], "val/AP": [0.1, np.nan, 0.3]}
-)
-
 
 def ink(path: Path) -> float:
     """Share of pixels that are not white."""
     return float((matplotlib.image.imread(path)[..., :3].min(axis=2) < 0.99).mean())
-
-
-@pytest.mark.parametrize("history", [HISTORY, HISTORY.iloc[:1], HISTORY.iloc[:0], HISTORY[["epoch", "iteration"]]])
-def test_curves_of_any_length_are_drawn_the_same_twice(tmp_path: Path, history: pd.DataFrame) -> None:
-    for name in ("one.png", "two.png"):
-        plots.curves_figure(history, tmp_path / name, ReportSettings(dpi=60))
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    assert ink(tmp_path / "one.png") > 0.01
-
-
-def test_dpi_sets_the_size(tmp_path: Path) -> None:
-    for dpi in (50, 100):
-        plots.curves_figure(HISTORY, tmp_path / f"{dpi}.png", ReportSettings(dpi=dpi))
-    small, large = (matplotlib.image.imread(tmp_path / f"{dpi}.png").shape for dpi in (50, 100))
-    assert (large[0], large[1]) == (2 * small[0], 2 * small[1])
 
 
 def captured(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:

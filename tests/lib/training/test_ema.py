@@ -188,6 +188,14 @@ def test_wrapped_by_fabric_and_compile_it_is_the_same_average() -> None:
         assert bits(model) == inside
 
 
+def test_a_compiled_part_has_the_names_of_the_bare_model() -> None:
+    model = net()
+    names = set(Ema(model, decay=0.9).state_dict()["average"]), set(Ema(model, decay=0.9).state_dict()["buffers"])
+    model[0], model[1] = torch.compile(model[0], backend="eager"), torch.compile(model[1], backend="eager")
+    state = Ema(model, decay=0.9).state_dict()
+    assert (set(state["average"]), set(state["buffers"])) == names
+
+
 def test_an_update_of_averaged_weights_is_a_mistake() -> None:
     model = net()
     ema = Ema(model, decay=0.9)

@@ -310,13 +310,13 @@ def test_a_warmup_as_long_as_the_training_is_refused() -> None:
 
 
 def test_the_rate_reaches_groups_of_their_own_rate_and_a_wrapped_optimizer() -> None:
-    """Fabric's wrapper keeps a copy of the optimizer's attributes: what counts is what the real step is taken with."""
+    """After a loaded state the groups are other objects: what counts is what the real step is taken with."""
     model = nn.Linear(2, 2)
     optimizer = torch.optim.SGD([{"params": [model.weight], "lr": 0.1}, {"params": [model.bias], "lr": 0.01}])
     fabric = Fabric(accelerator="cpu", devices=1)
     _, wrapped = fabric.setup(model, optimizer)
     schedule = make_schedule(wrapped, ScheduleSettings(), total_steps=10, steps_per_epoch=5)
-    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # the groups are other objects from here on
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for _ in range(5):
         schedule.step()
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.005])
