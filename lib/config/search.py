@@ -70,6 +70,11 @@ class SearchDimension(Section):
         """Distance of neighbouring values, None where any number may be."""
         return self.step or (1.0 if self.kind == "int" else None)
 
+    @property
+    def highest(self) -> float | None:
+        """The last value: `high`, or the last step below it."""
+        return self.high if self.spacing is None else self.low + (self.size - 1) * self.spacing
+
     def at(self, share: float) -> Value:
         """The value at a share of the way, 0 ≤ share < 1."""
         if self.choices is not None:
@@ -100,7 +105,7 @@ class SearchDimension(Section):
             largest = max(abs(self.low), abs(self.high))
             digits = max(DIGITS, 2 + math.ceil(math.log10(largest / (self.high - self.low))))
         inside = min(max(float(f"{number:.{digits}g}"), self.low), self.high)
-        text = f"{inside:.12g}"
+        text = f"{inside:.12g}" if float(f"{inside:.12g}") == inside else repr(inside)
         return Value(text, float(text))
 
     def ends(self) -> tuple[Value, ...]:
@@ -139,7 +144,10 @@ def read_search(block: Any, where: str) -> Search | None:
 
 def read_space(block: Any, where: str) -> dict[str, SearchDimension]:
     """A space alone, as `tune --space` takes one."""
-    return read_search({"n": 1, "space": block}, where).space
+    try:
+        return read_search({"n": 1, "space": block}, where).space
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(f"{where}.space", where)) from error
 
 
 def draw(search: Search, where: str) -> list[dict[str, Value]]:
