@@ -37,7 +37,7 @@ from lib.files import DataError, disk_errors
 from lib.tuning.question import Question, ask, checked, new_text
 from workflow_scripts import _program
 
-TRIALS_FAILED = 4
+TRIALS_FAILED, INTERRUPTED = 4, 130
 
 
 def main() -> None:
@@ -61,7 +61,11 @@ def main() -> None:
         return
     folder = given.directory / "results" / "tuning" / study.study / (given.name or given.variant)
     with _alone(folder):
-        rows = _tune(question, given, study, stated, texts, folder)
+        try:
+            rows = _tune(question, given, study, stated, texts, folder)
+        except KeyboardInterrupt:
+            print("interrupted. Hint: the same command goes on from here.", file=sys.stderr)
+            sys.exit(INTERRUPTED)
     failed = [row for row in rows if row["state"] == "failed"]
     print(f"{len(rows)} trials: {folder}/trials.csv, trials.png", file=sys.stderr)
     if (folder / "best.yaml").is_file():
@@ -81,7 +85,7 @@ def _arguments() -> Namespace:
     arguments.add_argument("--new", metavar="VARIANTS", help="added variants, as in snakemake --config new=VARIANTS")
     arguments.add_argument("--variant", required=True, help="the variant whose settings are tuned")
     arguments.add_argument("--space", help="PLACE={low: …, high: …} words, or a YAML file of them; default: its `search:`")
-    arguments.add_argument("--metric", default="AP50", help="score on val: AP50 (default), AP, precision, recall")
+    arguments.add_argument("--metric", help="score on val: AP50 (default), AP, precision, recall")
     arguments.add_argument("--dataset", help="dataset, where boards of several list the variant")
     arguments.add_argument("--trials", type=_program.positive, default=20, help="trials in all, earlier ones too (20)")
     arguments.add_argument("--parallel", type=_program.positive, help="trials in one snakemake call (default: the cores)")
@@ -196,6 +200,7 @@ def _tune(
         folder=folder,
         study=study,
         stated=stated,
+        new=texts.get("new"),
         overlaid=[*overlaid, *(["--config", *trainings.texts] if trainings.texts else [])],
         command=["python", "-m", "workflow_scripts.tune", *sys.argv[1:]],
     )

@@ -111,13 +111,13 @@ def ask(
     variant: str,
     space: Mapping[str, SearchDimension] | None,
     *,
-    metric: str,
+    metric: str | None,
     dataset: str | None,
     pruner: str,
     rungs: int,
     factor: int,
 ) -> Question:
-    """Check what is asked for. Raises ConfigError with the place, the value, what is allowed and a hint."""
+    """Check what is asked for (metric None: the task's first). ConfigError says the place, what is allowed and a hint."""
     entry = study.find("variants", variant)
     if entry.kind != "model":
         raise ConfigError(
@@ -128,7 +128,8 @@ def ask(
             f"--variant: {variant!r} has no `search:` block, nor has the study, to take the space from. "
             "Hint: --space 'training.lr0={low: 1e-4, high: 1e-2, log: true}'"
         )
-    known = SCORES[entry.task]
+    known = SCORES.get(entry.task, {})
+    metric = metric or next(iter(known), "any")
     if metric not in known:
         raise ConfigError(f"--metric: a training keeps no score {metric!r} on val. {nearest(metric, known)}")
     levels = 1 if pruner == "none" else rungs

@@ -62,6 +62,7 @@ def write_best(
     member: Member,
     *,
     stated: Mapping[str, Any],
+    new: str | None,
     study: Study,
     run: Sequence[str],
     trials: int,
@@ -69,8 +70,8 @@ def write_best(
 ) -> None:
     """The best trial as a settings file to be laid over the study's own: a variant beside its base on the boards.
 
-    best: its row. stated: the study's settings as they are written, sweeps not expanded; study: what they mean. run: the
-    command that takes this file.
+    best: its row. stated: the study's settings as they are written, sweeps not expanded; new: the text of `new=` on top of
+    them; study: what both mean. run: the command that takes this file.
     """
     settings: dict[str, Any] = {}
     if member.name in study.variants:
@@ -78,8 +79,14 @@ def write_best(
     else:
         note = []
         plain, _, _ = taken_out(stated)
-        added, _ = with_new(plain, study, parse_new(new_text(question.variant, [member])))
-        boards = {name: {"variants": block["variants"]} for name, block in added["boards"].items() if _lists(block, member)}
+        typed = parse_new(new) if new else []
+        added, _ = with_new(plain, study, [*typed, *parse_new(new_text(question.variant, [member]))])
+        again = {one.name for one in typed}  # the run's own `new=` puts these on the boards
+        boards = {
+            name: {"variants": [row for row in block["variants"] if row not in again]}
+            for name, block in (added.get("boards") or {}).items()
+            if member.name in (block.get("variants") or ())
+        }
         settings = {"variants": {member.name: added["variants"][member.name]}} | ({"boards": boards} if boards else {})
     head = [
         f"# The best of {trials} trials of {question.variant} by {question.metric} on val: trial {best['trial']}, "
@@ -90,10 +97,6 @@ def write_best(
     ]
     body = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
     write_text(path, "\n".join(head) + "\n" + body)
-
-
-def _lists(block: Mapping[str, Any], member: Member) -> bool:
-    return member.name in (block.get("variants") or ())
 
 
 def write_facts(

@@ -6,6 +6,7 @@ the training kept. So no job of a tuning predicts or scores, and none reads a te
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -101,7 +102,10 @@ class Trainings:
             seconds += values["seconds"]
             if values["status"] != "finished":
                 return Outcome(values["status"], question.worst, seconds)
-            scores.append(float(values["best"][question.metric]))
+            score = float(values["best"][question.metric])
+            if not math.isfinite(score):
+                return Outcome(f"diverged: {question.metric} on val is {score}", question.worst, seconds)
+            scores.append(score)
         return Outcome("finished", sum(scores) / len(scores), seconds)
 
     def _snakemake(self, words: list[str], log: Path) -> int:

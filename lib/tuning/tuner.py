@@ -27,6 +27,7 @@ class Tuner:
         folder: Path,
         study: Study,
         stated: Mapping[str, Any],
+        new: str | None,
         overlaid: Sequence[str],
         command: Sequence[str],
     ) -> None:
@@ -36,6 +37,7 @@ class Tuner:
         self.folder = folder
         self.study = study
         self.stated = stated
+        self.new = new
         self.overlaid = overlaid  # the command that takes best.yaml
         self.command = command  # that began this tuning
         self.batches = len(list(trainings.logs.glob("*.log")))
@@ -98,6 +100,7 @@ class Tuner:
                 rows[best.number],
                 self._member(best),
                 stated=self.stated,
+                new=self.new,
                 study=self.study,
                 run=self.overlaid,
                 trials=len(rows),

@@ -90,7 +90,9 @@ def test_trials_are_trainings_of_the_dag_and_val_alone_decides(tree: Tree) -> No
     assert "trials.csv" in said
 
     logs = "".join(path.read_text() for path in tree.folder.glob("results/tuning/tiny/full/logs/*.log"))
-    assert set(re.findall(r"^(?:local)?rule (\w+):", logs, flags=re.MULTILINE)) == {"train"}
+    planned = re.findall(r"^(\w+) +(\d+)$", logs, flags=re.MULTILINE)  # Snakemake's table of jobs
+    assert {rule for rule, _ in planned} == {"train", "total"}
+    assert sum(int(number) for rule, number in planned if rule == "train") == len(cards(tree))
     for stage in ("predictions", "metrics", "exports", "leaderboards"):
         assert not list(tree.folder.glob(f"results/{stage}/site/full--*"))
     facts = read_json(tree.folder / "results/tuning/tiny/full/tuning.json")

@@ -164,14 +164,31 @@ def test_best_yaml_is_the_trial_beside_its_base(tmp_path: Path) -> None:
     run = ["snakemake", "-c2", "--configfile", "study.yaml", "best.yaml"]
     row = {"trial": 3, "AP50": 0.5}
     path = tmp_path / "best.yaml"
-    records.write_best(asked, row, member, stated=stated, study=study, run=run, trials=9, path=path)
+    records.write_best(asked, row, member, stated=stated, new=None, study=study, run=run, trials=9, path=path)
     made = load_study([tmp_path / "study.yaml", path])
     assert made.boards["main"].variants == [*study.boards["main"].variants, member.name]
     new = load_study([tmp_path / "study.yaml"], {"new": new_text("less", [member])})
     assert Jobs(made).train(wild(variant=member.name)) == Jobs(new).train(wild(variant=member.name))
     assert "by AP50 on val: trial 3, 0.5" in path.read_text()
-    records.write_best(asked, row, member, stated=stated, study=made, run=run, trials=9, path=path)
+    records.write_best(asked, row, member, stated=stated, new=None, study=made, run=run, trials=9, path=path)
     assert load_study([tmp_path / "study.yaml", path]).model_dump() == study.model_dump(), "it is known: nothing is added"
+
+
+def test_best_yaml_of_a_variant_that_was_typed(tmp_path: Path) -> None:
+    """The file stands by itself for the trial; the variant itself comes with the same `new=` again."""
+    small(tmp_path)
+    texts = {"new": "typed=less training.imgsz=96"}
+    study = load_study([tmp_path / "study.yaml"], texts)
+    asked = ask(study, "typed", read_space(SPACE, "--space"), metric="AP", dataset=None, pruner="none", rungs=1, factor=3)
+    member = asked.member({place: one.at(0.6) for place, one in asked.space.items()}, asked.rungs[-1])
+    stated, _ = read_settings([tmp_path / "study.yaml"])
+    path = tmp_path / "best.yaml"
+    row = {"trial": 3, "AP": 0.5}
+    records.write_best(asked, row, member, stated=stated, new=texts["new"], study=study, run=["x"], trials=9, path=path)
+    for given in ({}, texts):
+        made = load_study([tmp_path / "study.yaml", path], given)
+        assert made.training_of(member.name).imgsz == 96 and made.boards["main"].variants.count(member.name) == 1
+    assert made.boards["main"].variants.count("typed") == 1
 
 
 def test_trials_csv_holds_every_rung_and_is_safe_to_open(tmp_path: Path) -> None:
