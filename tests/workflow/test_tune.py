@@ -58,6 +58,12 @@ def cards(tree: Tree) -> dict[str, int]:
     return {path.parts[-3]: path.stat().st_mtime_ns for path in found}
 
 
+def training_now(tree: Tree) -> list[Path]:
+    """Trials whose training has finished an evaluation, but not all."""
+    states = tree.folder.glob("results/train/site/full--*/seed=0/state/last.pt")
+    return [path for path in states if not (path.parents[1] / "model.json").exists()]
+
+
 def drop_test_videos(tree: Tree) -> int:
     videos = list(tree.folder.glob("results/videos/site/raw/videos/*-test-*"))
     for path in videos:
@@ -117,28 +123,23 @@ def test_trials_are_trainings_of_the_dag_and_val_alone_decides(tree: Tree) -> No
 @pytest.mark.parametrize("whole_group", [False, True], ids=["the tuning alone", "all its processes"])
 def test_a_killed_tuning_goes_on(tree: Tree, whole_group: bool) -> None:
     """kill -9 while the second batch is trained; the leftovers of the first form go on working until the next start."""
-    tree.study["variants"]["full"]["training"] = {"budget": {"iterations": 30, "evaluations": 10}}
+    tree.study["variants"]["full"]["training"] = {"budget": {"iterations": 60, "evaluations": 20}}
     words = ("--variant", "full", "--space", SPACE.split(" training.box")[0], "-c", "2", "--parallel", "1", "--trials", "2")
     quiet = subprocess.DEVNULL
     line = command(tree, *words)
     process = subprocess.Popen(line, cwd=PROJECT, env=environment(), start_new_session=True, stdout=quiet, stderr=quiet)
-    wait_for(
-        lambda: any(tree.folder.glob("results/train/site/full--*/seed=0/state/last.pt")) and len(cards(tree)) >= 1, 300
-    )
+    wait_for(lambda: cards(tree) and any(training_now(tree)), 300)
     if whole_group:
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
     process.wait()
     before = cards(tree)
-    assert len(before) >= 1
+    assert len(before) == 1
 
     tune(tree, *words)
     found = rows(tree)
-    assert [row["state"] for row in found] == ["finished"] * 2 or {row["state"] for row in found} == {
-        "finished",
-        "stopped early",
-    }
+    assert len(found) == 2 and {row["state"] for row in found} <= {"finished", "stopped early"}
     assert before.items() <= cards(tree).items(), "finished trainings are not made again"
     resumed = [read_json(path) for path in tree.folder.glob("results/train/site/full--*/seed=0/model.json")]
     assert any(card["attempts"] == 2 and card["resumed_from_epoch"] >= 1 for card in resumed)
@@ -167,15 +168,22 @@ def test_a_failed_trial_is_marked_and_the_others_go_on(tree: Tree) -> None:
 
 
 @pytest.mark.slow
-def test_what_no_trial_can_survive_ends_the_tuning_and_blames_none(tree: Tree) -> None:
-    tree.study["datasets"]["site"]["source"] = {
-        "format": "coco",
-        "root": str(tree.folder),
-        "annotations": {"test": "no.json"},
-    }
+@pytest.mark.parametrize(
+    ("annotations", "says"),
+    [(None, "snakemake stopped before any training: "), ("{", "no trial got as far as its training: ")],
+    ids=["a plan that cannot be", "a download that fails"],
+)
+def test_what_no_trial_can_survive_ends_the_tuning_and_blames_none(fresh, annotations: str | None, says: str) -> None:
+    tree = fresh({})
+    source = {"format": "coco", "root": str(tree.folder), "annotations": {"train": "all.json", "val": "all.json"}}
+    tree.study["datasets"]["site"]["source"] = source
+    if annotations is not None:
+        (tree.folder / "all.json").write_text(annotations)
     said = tune(tree, *COMMON, "--trials", "3", code=2)
-    assert "snakemake stopped before any training: " in said and "no.json" in said and "Traceback" not in said
-    assert [row for row in tree.folder.glob("results/tuning/tiny/full/trials.csv")] == []
+    assert says in said and "all.json" in said and "Traceback" not in said
+    created = (tree.folder / "results/tuning/tiny/full/optuna.journal").read_text().count('"op_code":4')
+    ended = (tree.folder / "results/tuning/tiny/full/optuna.journal").read_text().count('"op_code":6')
+    assert (created, ended) == (3, 0), "the trials wait until the cause is gone"
 
 
 @pytest.mark.slow
