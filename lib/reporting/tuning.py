@@ -15,7 +15,7 @@ from lib.config.overrides import text_of
 from lib.config.search import SearchDimension
 from lib.reporting.style import COLOURS, DARK, LINES, MUTED, figure, wrapped
 
-MOST_PANELS = 6
+MOST_PANELS, MARGIN = 6, 0.04  # the margin as a share of a range
 _STATES = ("finished", "stopped early", "diverged", "failed")
 _LOOKS: dict[str, dict[str, Any]] = {
     "finished": {"marker": "o", "color": COLOURS["model"], "markersize": 5.5},
@@ -88,10 +88,14 @@ def _place(
         _dots(ax, [(row[place], row) for row in rows], metric, best)
         if one.log:
             ax.set_xscale("log")
-            ax.xaxis.set_major_locator(LogLocator(numticks=4))
+            margin = (one.high / one.low) ** MARGIN
+            ax.set_xlim(one.low / margin, one.high * margin)
+            ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if one.high < 100 * one.low else (1.0,), numticks=5))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             ax.xaxis.set_minor_formatter(NullFormatter())
         else:
+            margin = MARGIN * (one.high - one.low)
+            ax.set_xlim(one.low - margin, one.high + margin)
             ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=one.kind == "int"))
     ax.set_xlabel(place)
 

@@ -68,6 +68,9 @@ def test_every_state_is_drawn_once_in_every_panel(tmp_path: Path, drawn: list[Fi
     (step,) = [line for line in axes[0].lines if line.get_linestyle() != "None"]
     assert list(step.get_ydata()) == pytest.approx([0.4, 0.4, 0.4, 0.7]), "the best so far begins with the first whole one"
     assert axes[1].get_xscale() == "log"
+    for ax, place in ((axes[1], "training.lr0"), (axes[3], "training.warmup")):
+        low, high = ax.get_xlim()
+        assert low < SPACE[place].low and high > SPACE[place].high, "the whole range is shown"
     assert [text.get_text() for text in axes[2].get_xticklabels()] == ["SGD", "null", "AdamW"]
     legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert legend == ["finished", "stopped early", "diverged", "failed", "best", "best so far"]
