@@ -21,6 +21,7 @@ FOLDERS: dict[str, str] = {
     "lib/metrics": "pure functions, one file per family",
     "lib/scoring": "official files in, numbers out: what `score` does",
     "lib/training": "engines",
+    "lib/tuning": "search that learns from scores: what `tune` does",
     "lib/inference": "trained models on whole videos",
     "lib/tasks": "what binds data, models and scores",
     "lib/reporting": "boards, pictures, pages",

@@ -8,8 +8,9 @@ values of a sweep. Not here: what a sweep makes (sweeps.py) and which words came
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -37,6 +38,19 @@ class Value:
     value: Any
 
 
+def text_of(value: Any) -> str:
+    """A value of a settings file as a person would type it on the command line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def meaning(value: Any) -> str:
+    """A value so that 1e-4 (text for YAML) and 0.0001 are the same."""
+    try:
+        return str(float(value)) if not isinstance(value, bool) else str(value)
+    except (TypeError, ValueError):
+        return text_of(value)
+
+
 @dataclass(frozen=True)
 class Override:
     """One `path=value`, or `path=value,value`: a sweep."""
@@ -44,6 +58,8 @@ class Override:
     word: str
     path: tuple[str, ...]
     values: tuple[Value, ...]
+    drawn: str = ""
+    """The search that drew the values, "" for a sweep; values of one search go together row by row."""
 
     @property
     def place(self) -> str:
@@ -56,7 +72,7 @@ class Override:
 
     def below(self, *parts: str) -> Override:
         """The same override of an entry: its path starts at `parts`."""
-        return Override(self.word, (*parts, *self.path), self.values)
+        return replace(self, path=(*parts, *self.path))
 
 
 def parse_overrides(text: str, key: str = "set") -> list[Override]:

@@ -23,12 +23,14 @@ from lib.config.leaderboard import Board
 from lib.config.limits import VARIABLE as LIMITS_VARIABLE
 from lib.config.limits import Limits
 from lib.config.merge import CONFIG_FOLDER, merged, read_with_includes
+from lib.config.new_variants import parse_new, with_new
 from lib.config.overrides import Override, overridden, parse_overrides
 from lib.config.predict import PredictSettings, Tta
 from lib.config.report import ReportSettings
+from lib.config.search import Search
 from lib.config.shard import Shardset
 from lib.config.subsample import Arm
-from lib.config.sweeps import expanded, parse_new, taken_out, with_new
+from lib.config.sweeps import expanded, taken_out
 from lib.config.track import Tracker
 from lib.config.train import TrainingSettings
 from lib.config.variants import Variant
@@ -91,8 +93,17 @@ class Study(Section):
         description="Dotted place -> values: `training.lr0: [1e-4, 5e-5]` makes a member of every trained row of the "
         "boards for each value, and several places their product. Members stand for their base on the boards.",
     )
+    search: Search | None = Field(
+        None,
+        exclude=True,
+        json_schema_extra={"shown": True},
+        description="Draws members of every trained row of the boards from ranges of `training.*`, as `sweep` lists them.",
+    )
     sweep_limit: int = Field(
-        50, ge=1, json_schema_extra={"shown": True}, description="Most entries that the sweeps of one run may make."
+        50,
+        ge=1,
+        json_schema_extra={"shown": True},
+        description="Most entries that sweeps and searches of one run may make.",
     )
     tta: dict[Name, Tta] = Field(
         default_factory=lambda: {"none": Tta()}, description="Name → views of a frame that a prediction looks at."
@@ -254,7 +265,32 @@ def load_study(files: Sequence[str | Path] = (), overrides: Mapping[str, Any] | 
     what is allowed.
     """
     given = dict(overrides or {})
-    line, new = given.pop("set", None), given.pop("new", None)
+    new = given.pop("new", None)
+    stated, words = read_settings(files, given)
+    where = ", ".join(str(file) for file in files) or str(DEFAULT_CONFIG)
+    raw, sweeps, searches = taken_out(stated)
+    sweeps += [one for one in words if one.sweeps]
+    if new is not None:
+        added = parse_new(new)
+        raw, more = with_new(raw, _validated(raw, where, words), added)
+        raw, written, own = taken_out(raw)
+        words += [override.below("variants", one.name) for one in added for override in one.overrides]
+        sweeps, searches = [*sweeps, *more, *written], [*searches, *own]
+    if sweeps or searches:
+        study = _validated(raw, where, words)
+        raw = expanded(raw, study, sweeps, searches, study.sweep_limit)
+    return _validated(raw, where, words)
+
+
+def read_settings(
+    files: Sequence[str | Path] = (), overrides: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], list[Override]]:
+    """The settings as they are stated, with `set` laid over them and sweeps not yet expanded; and the words of `set`.
+
+    files and overrides as of load_study, `new` excepted.
+    """
+    given = dict(overrides or {})
+    line = given.pop("set", None)
     words = parse_overrides(line) if line is not None else []
     raw: dict[str, Any] = {}
     for number, file in enumerate(files or [DEFAULT_CONFIG]):
@@ -263,18 +299,7 @@ def load_study(files: Sequence[str | Path] = (), overrides: Mapping[str, Any] | 
             values.pop("study", None)
         raw = merged(raw, values)
     raw = merged(raw, given)
-    where = ", ".join(str(file) for file in files) or str(DEFAULT_CONFIG)
-    raw, written = taken_out(overridden(_with_defaults(raw), [one for one in words if not one.sweeps], TABLES))
-    sweeps = written + [one for one in words if one.sweeps]
-    if new is not None:
-        added = parse_new(new)
-        raw, more = with_new(raw, _validated(raw, where, words), added)
-        words += [override.below("variants", one.name) for one in added for override in one.overrides]
-        sweeps += more
-    if sweeps:
-        study = _validated(raw, where, words)
-        raw = expanded(raw, study, sweeps, study.sweep_limit)
-    return _validated(raw, where, words)
+    return overridden(_with_defaults(raw), [one for one in words if not one.sweeps], TABLES), words
 
 
 def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:

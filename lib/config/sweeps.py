@@ -1,7 +1,7 @@
-"""Sweeps and new variants: named entries made from others, `base--epochs-25`, and put on the boards that list their base.
+"""Sweeps and searches: named members of an entry, `base--epochs-25`, that stand for it on the boards.
 
 Works on the settings as they were read, before they are validated for good. Not here: how an override is written
-(overrides.py).
+(overrides.py), which members a search draws (search.py), single new variants (new_variants.py).
 """
 
 from __future__ import annotations
@@ -17,43 +17,69 @@ from typing import TYPE_CHECKING, Any
 
 from lib.config.base import NAME_PATTERN, ConfigError, nearest
 from lib.config.merge import REPLACED_WHOLE
-from lib.config.overrides import (
-    Letters,
-    Override,
-    Value,
-    known_entry,
-    parse_override,
-    parse_path,
-    put,
-    split_at,
-    split_words,
-)
+from lib.config.overrides import Override, Value, known_entry, meaning, parse_path, put, text_of
+from lib.config.search import Search, draw, read_search
 
 if TYPE_CHECKING:
     from lib.config.study import Study
 
 SWEPT = {"variants": "variants", "detectors": "detectors", "trackers": "trackers", "tta": "tta"}
 """Tables whose entries can be swept → the list of a board that names them."""
+_BLOCKS = {"sweep", "search"}
 LONGEST_NAME = 150  # a name is one part of a path (255 bytes at most), with suffixes behind it
 
 
-# `sweep:` of settings files
+# `sweep:` and `search:` of settings files
 
 
-def taken_out(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[Override]]:
-    """The settings without any `sweep:` (top level, or in a variant), and the sweeps that stood there."""
-    rest = {key: value for key, value in settings.items() if key != "sweep"}
-    sweeps = list(_written(settings.get("sweep"), "sweep"))
+@dataclass(frozen=True)
+class Searched:
+    """One `search:` block: where it stands, and the variant that it is about (None: every trained row of the boards)."""
+
+    where: str
+    variant: str | None
+    search: Search
+
+    def overrides(self, most: int) -> list[Override]:
+        """A place with the column of its drawn values each; the members are the rows. most: how many are allowed."""
+        if self.search.n > most:
+            raise ConfigError(
+                f"{self.where}.n: {self.search.n} members are more than sweep_limit: {most}. "
+                f"Hint: draw fewer, or allow it: --config sweep_limit={self.search.n}"
+            )
+        rows = draw(self.search, self.where)
+        table = ("variants", self.variant) if self.variant else ()
+        found = []
+        for place in self.search.space:
+            path = parse_path(place, f"{self.where}.space")
+            if not table and (path[0] != "training" or len(path) < 2):
+                raise ConfigError(
+                    f"{self.where}.space.{place}: the study's `search:` draws places of training.* only. "
+                    "Hint: any place of one variant goes into variants.NAME.search.space"
+                )
+            column = tuple(row[place] for row in rows)
+            found.append(Override(f"{self.where}.space.{place}", (*table, *path), column, drawn=self.where))
+        return found
+
+
+def taken_out(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[Override], list[Searched]]:
+    """The settings without any `sweep:` and `search:` (top level, or in a variant), and what stood there."""
+    rest = {key: value for key, value in settings.items() if key not in _BLOCKS}
+    sweeps, searches = list(_written(settings.get("sweep"), "sweep")), [("search", None, settings.get("search"))]
     variants = rest.get("variants")
-    if isinstance(variants, dict) and any(isinstance(entry, dict) and "sweep" in entry for entry in variants.values()):
-        rest["variants"] = {
-            name: {key: value for key, value in entry.items() if key != "sweep"} if isinstance(entry, dict) else entry
-            for name, entry in variants.items()
-        }
+    if isinstance(variants, dict) and any(
+        isinstance(entry, dict) and _BLOCKS & entry.keys() for entry in variants.values()
+    ):
+        rest["variants"] = dict(variants)
         for name, entry in variants.items():
-            own = _written(entry.get("sweep"), f"variants.{name}.sweep") if isinstance(entry, dict) else ()
+            if not isinstance(entry, dict):
+                continue
+            rest["variants"][name] = {key: value for key, value in entry.items() if key not in _BLOCKS}
+            own = _written(entry.get("sweep"), f"variants.{name}.sweep")
             sweeps += [one.below("variants", str(name)) for one in own]
-    return rest, sweeps
+            searches.append((f"variants.{name}.search", str(name), entry.get("search")))
+    found = ((where, variant, read_search(block, where)) for where, variant, block in searches)
+    return rest, sweeps, [Searched(where, variant, search) for where, variant, search in found if search]
 
 
 def _written(block: Any, where: str) -> Iterator[Override]:
@@ -68,113 +94,39 @@ def _written(block: Any, where: str) -> Iterator[Override]:
                 f"{where}.{place}: must be a list of values, found {values!r}. Hint: training.lr0: [1e-4, 5e-5]"
             )
         word = f"{where}: {place}: {json.dumps(values, ensure_ascii=False, default=str)}"
-        yield Override(word, parse_path(str(place), where), tuple(Value(_text(value), value) for value in values))
+        yield Override(word, parse_path(str(place), where), tuple(Value(text_of(value), value) for value in values))
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-# `--config new=`
-
-
-@dataclass(frozen=True)
-class NewVariant:
-    """`name=base path=value …`: a variant like another one, with differences."""
-
-    name: str
-    base: str
-    word: str
-    overrides: tuple[Override, ...]
-
-
-def parse_new(text: str) -> list[NewVariant]:
-    """The variants that one `new=` adds, separated by `;`. Places are those of the variant: training.epochs, arm, seeds."""
-    groups: list[list[Letters]] = [[]]
-    for word in split_words(text, "new"):
-        first, *rest = split_at(word, ";")
-        groups[-1].append(first)
-        groups += [[piece] for piece in rest]
-    found = []
-    for words in ([word for word in group if word] for group in groups):
-        if words:
-            first, *own = (parse_override(word, "new") for word in words)
-            if len(first.path) != 1 or len(first.values) != 1 or not isinstance(first.values[0].value, str):
-                raise ConfigError(f"new: {first.word!r} must be NAME=BASE. Hint: new='nano-e100=nano training.epochs=100'")
-            asked = " ".join(one.word for one in (first, *own))
-            found.append(NewVariant(first.path[0], first.values[0].text, asked, tuple(own)))
-    if not found:
-        raise ConfigError("new: is empty. Hint: new='nano-e100=nano training.epochs=100', or leave new= out.")
-    return found
-
-
-def with_new(settings: Mapping[str, Any], study: Study, new: Sequence[NewVariant]) -> tuple[dict[str, Any], list[Override]]:
-    """The settings with the new variants on the boards that list their base, and the sweeps among their differences.
-
-    study: what the settings mean before that.
-    """
-    result = copy.deepcopy(dict(settings))
-    sweeps = []
-    for one in new:
-        variants = result.get("variants") or {}
-        if one.base not in variants:
-            raise ConfigError(f"new: {one.word!r}: unknown variant {one.base!r}. {nearest(one.base, variants)}")
-        _refuse_name(one.name, variants, f"new: {one.word!r}", "another name; to change that variant use set=")
-        entry = copy.deepcopy(variants[one.base] or {})
-        for override in one.overrides:
-            _inherit_block(entry, override.path, settings)
-            put(entry, override.path, override.values[0].value, override)
-        entry["description"] = _described(one.base, [override.word for override in one.overrides])
-        variants[one.name] = entry
-        sweeps += [override.below("variants", one.name) for override in one.overrides if override.sweeps]
-        for block in result["boards"].values() if study.boards else ():
-            if one.base in (block.get("variants") or ()):
-                block["variants"] = [*block["variants"], one.name]
-    return result, sweeps
-
-
-def _inherit_block(entry: dict[str, Any], place: Sequence[str], settings: Mapping[str, Any]) -> None:
-    """Give a variant the study's own block before one key of it is set, where a variant's block replaces the study's whole.
-
-    Without it `training.budget.iterations=120` would forget how many evaluations there are.
-    """
-    common = settings.get("training") or {}
-    if len(place) > 2 and place[0] == "training" and place[1] in REPLACED_WHOLE and isinstance(common.get(place[1]), dict):
-        own = entry.setdefault("training", {})
-        own.setdefault(place[1], copy.deepcopy(common[place[1]]))
-
-
-def _described(base: str, words: Sequence[str]) -> str:
-    return f"{base} with {' '.join(words)}" if words else f"Like {base}."
-
-
-# Sweeps
+# Members
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One swept place of one entry, and what its members are called by."""
+    """One swept or searched place of one entry, and what its members are called by."""
 
     override: Override
     place: tuple[str, ...]  # within the entry; empty = a variant takes the members of its arm
     label: str
 
     def mark(self, value: Value) -> str:
-        """The part of a member's name that says this value: `lr0-5e-5`; a dot between digits becomes `p`."""
-        return f"{self.label}-{_slug(value.text)}"
+        """The part of a member's name that says this value."""
+        return mark(self.label, value)
 
 
 Combination = tuple[tuple[Dimension, Value], ...]
 
 
-def expanded(settings: Mapping[str, Any], study: Study, sweeps: Sequence[Override], most: int) -> dict[str, Any]:
-    """The settings with the members of all sweeps, in the place of their base on every board that lists it.
+def expanded(
+    settings: Mapping[str, Any], study: Study, sweeps: Sequence[Override], searches: Sequence[Searched], most: int
+) -> dict[str, Any]:
+    """The settings with the members of all sweeps and searches, in the place of their base on every board that lists it.
 
-    study: what the settings mean before that. most: how many entries the sweeps may make together. Several sweeps of one
-    entry make their product, in the order in which they were given.
+    study: what the settings mean before that. most: how many entries they may make together. Several sweeps of one entry
+    make their product, in the order in which they were given; with a search, each of its members is one more factor.
     """
+    sweeps = [*sweeps, *(column for searched in searches for column in searched.overrides(most))]
     entries = _dimensions(study, sweeps)
-    many = sum(math.prod(len(one.override.values) for one in found) for found in entries.values())
+    many = sum(_count(found) for found in entries.values())
     if many > most:
         raise ConfigError(
             f"the sweep makes {many} entries, more than sweep_limit: {most} ({_words(sweeps)}). "
@@ -190,6 +142,12 @@ def expanded(settings: Mapping[str, Any], study: Study, sweeps: Sequence[Overrid
                 place = listed.index(base)
                 result["boards"][board][SWEPT[table]] = [*listed[:place], *members, *listed[place + 1 :]]
     return result
+
+
+def _count(dimensions: Sequence[Dimension]) -> int:
+    """How many members an entry gets: a search counts once, with all its places."""
+    lengths = {one.override.drawn or one.override.path: len(one.override.values) for one in dimensions}
+    return math.prod(lengths.values())
 
 
 def _words(sweeps: Sequence[Override]) -> str:
@@ -256,50 +214,66 @@ def _add(
     others = found.setdefault(entry, [])
     clash = next((one for one in others if (place and one.place == place) or {one.place, place} == {(), ("arm",)}), None)
     if clash:
-        raise ConfigError(f"{entry[1]} is swept twice: {_words([clash.override, sweep])}. Hint: keep one of both lists.")
-    label = _slug(sweep.path[-1])
-    if any(one.label == label for one in others):
-        label = "-".join(_slug(part) for part in sweep.path[-2:])
-    others.append(Dimension(sweep, place, label))
+        both = "swept and searched" if bool(clash.override.drawn) != bool(sweep.drawn) else "swept twice"
+        raise ConfigError(f"{entry[1]} is {both}: {_words([clash.override, sweep])}. Hint: keep one of both.")
+    rival = next((one.override.drawn for one in others if one.override.drawn not in ("", sweep.drawn)), None)
+    if sweep.drawn and rival:
+        raise ConfigError(
+            f"{entry[1]} has two searches: {rival} and {sweep.drawn}. Hint: join their spaces into one of them."
+        )
+    others.append(Dimension(sweep, place, label_of(sweep.path, [one.label for one in others])))
+
+
+def label_of(path: Sequence[str], taken: Sequence[str]) -> str:
+    """What a place is called in names of members: its last part, or the last two where that is taken."""
+    label = _slug(path[-1])
+    return "-".join(_slug(part) for part in path[-2:]) if label in taken else label
+
+
+def mark(label: str, value: Value) -> str:
+    """The part of a member's name that says a value: `lr0-5e-5`; a dot between digits becomes `p`."""
+    return f"{label}-{_slug(value.text)}"
 
 
 def _refuse_twice(sweep: Override, others: Sequence[Override]) -> None:
-    twice = [other for other in others if other.path == sweep.path]
+    if sweep.drawn:
+        return
+    twice = [other for other in others if other.path == sweep.path and not other.drawn]
     if twice:
         raise ConfigError(f"{sweep.place} is swept twice ({_words([sweep, *twice])}). Hint: join both lists into one.")
-    meanings = [_meaning(value.value) for value in sweep.values]
-    for number, meaning in enumerate(meanings):
-        if meaning in meanings[:number]:
+    meanings = [meaning(value.value) for value in sweep.values]
+    for number, one in enumerate(meanings):
+        if one in meanings[:number]:
             raise ConfigError(f"{sweep.word!r}: {sweep.values[number].text} is the same value twice. Hint: leave one out.")
-
-
-def _meaning(value: Any) -> str:
-    """A value so that 1e-4 (text for YAML) and 0.0001 are the same."""
-    try:
-        return str(float(value)) if not isinstance(value, bool) else str(value)
-    except (TypeError, ValueError):
-        return _text(value)
 
 
 def _members(settings: dict[str, Any], table: str, base: str, dimensions: Sequence[Dimension]) -> list[str]:
     """Add the members of one entry to its table, in the order of the product; returns their names."""
     entries, names = settings[table], []
-    for combination in itertools.product(*([(one, value) for value in one.override.values] for one in dimensions)):
+    for combination in _combinations(dimensions):
         name = _member(base, combination)
         asker = _words([one.override for one in dimensions])
-        _refuse_name(name, entries, asker, "values of a sweep must differ in letters or digits, whatever their case")
+        refuse_name(name, entries, asker, "values of a sweep must differ in letters or digits, whatever their case")
         entry = copy.deepcopy(entries[base] or {})
         for dimension, value in combination:
             if dimension.place:
-                _inherit_block(entry, dimension.place, settings)
+                inherit_block(entry, dimension.place, settings)
                 put(entry, dimension.place, value.value, dimension.override)
         through_arm = tuple(pair for pair in combination if not pair[0].place)
         if through_arm:
             entry["arm"] = _member(through_arm[0][0].override.path[1], through_arm)
-        entry["description"] = _described(base, [f"{one.override.place}={value.text}" for one, value in combination])
+        entry["description"] = described(base, [f"{one.override.place}={value.text}" for one, value in combination])
         entries[name] = entry
         names.append(name)
     return names
+
+
+def _combinations(dimensions: Sequence[Dimension]) -> Iterator[Combination]:
+    """The product of all sweeps with the rows of the search; the parts of each stand in the order of the dimensions."""
+    columns = [[(one, value) for value in one.override.values] for one in dimensions if one.override.drawn]
+    factors = [[((one, value),) for value in one.override.values] for one in dimensions if not one.override.drawn]
+    for pieces in itertools.product(*factors, *([list(zip(*columns, strict=True))] if columns else [])):
+        yield tuple(pair for piece in pieces for pair in piece)
 
 
 def _member(base: str, combination: Combination) -> str:
@@ -313,7 +287,22 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "-", text).strip("-") or "empty"
 
 
-def _refuse_name(name: str, taken: Mapping[str, Any], asker: str, hint: str) -> None:
+def inherit_block(entry: dict[str, Any], place: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Give a variant the study's own block before one key of it is set, where a variant's block replaces the study's whole.
+
+    Without it `training.budget.iterations=120` would forget how many evaluations there are.
+    """
+    common = settings.get("training") or {}
+    if len(place) > 2 and place[0] == "training" and place[1] in REPLACED_WHOLE and isinstance(common.get(place[1]), dict):
+        own = entry.setdefault("training", {})
+        own.setdefault(place[1], copy.deepcopy(common[place[1]]))
+
+
+def described(base: str, words: Sequence[str]) -> str:
+    return f"{base} with {' '.join(words)}" if words else f"Like {base}."
+
+
+def refuse_name(name: str, taken: Mapping[str, Any], asker: str, hint: str) -> None:
     """Raise ConfigError for a name that is no name, too long, or taken (then with the hint)."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigError(

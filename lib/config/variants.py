@@ -1,7 +1,7 @@
 """`variants:` — what is trained and compared: the defaults of `training:` plus differences.
 
-Not here: how `sweep:` becomes members (sweeps.py), how a variant and a seed become a job's settings (jobs.py) and the
-training knobs themselves (train.py).
+Not here: how `sweep:` and `search:` become members (sweeps.py, search.py), how a variant and a seed become a job's settings
+(jobs.py) and the training knobs themselves (train.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from lib.config.base import Name, Section, shown
+from lib.config.search import Search
 
 
 class Variant(Section):
@@ -35,6 +36,12 @@ class Variant(Section):
         exclude=True,
         json_schema_extra={"shown": True},
         description="Place in this variant -> values: a member for each, `name--lr0-5e-5`, stands for it on the boards.",
+    )
+    search: Search | None = Field(
+        None,
+        exclude=True,
+        json_schema_extra={"shown": True},
+        description="Members drawn from ranges of places in this variant, `name--lr0-0p0032`, stand for it on the boards.",
     )
     size: Literal["tiny", "nano", "small", "medium", "large", "xlarge", "2xlarge"] | None = shown(
         None, "Size class for threads, memory and minutes (rules/resources.smk); null = by the model's own size."

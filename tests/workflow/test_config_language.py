@@ -116,6 +116,20 @@ def test_a_comma_list_adds_members_and_replaces_nothing(finished: Tree) -> None:
     assert "set: training.epochs=1,2 replaces no finished result." in said(finished, *words)
 
 
+SEARCH = "variants.less.search={n: %d, space: {training.lr0: {low: 1e-4, high: 1e-2, log: true}}}"
+
+
+def test_a_search_adds_members_and_a_larger_one_makes_only_the_new_ones(tree: Tree) -> None:
+    few = tree.planned("--config", f"set={SEARCH % 2}")
+    members = {output.split("/")[2] for output in few if output.startswith("train/")}
+    assert len(members) == 2 and all(re.fullmatch(r"less--lr0-[0-9pe-]+", name) for name in members)
+    assert few == set().union(*map(cell_outputs, members)) | {"leaderboards/site/main.csv"}, "what there is stays"
+    cards = [f"train/site/{name}/seed=0/model.json" for name in sorted(members)]
+    tree.snakemake("--config", f"set={SEARCH % 2}", "--", *(f"results/{card}" for card in cards))
+    more = {output for output in tree.planned("--config", f"set={SEARCH % 4}") if output.startswith("train/")}
+    assert len(more) == 2 and not more & set(cards)
+
+
 def test_new_adds_a_variant_and_its_boards(finished: Tree) -> None:
     planned = finished.planned("--config", "new=small=full training.imgsz=32 arm=half; again=prior")
     scores = {"metrics/site/again/seed=0/tta=none.json", "train/site/again/seed=0/model.json"}

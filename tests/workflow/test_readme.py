@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
+from lib.config.study import load_study
 from lib.files import read_json
 from tests.conftest import PROJECT
 
@@ -60,7 +62,7 @@ def test_there_are_commands_to_test() -> None:
 
 @pytest.mark.parametrize(("page", "command"), ALL, ids=[f"{page}: {command}" for page, command in ALL])
 def test_command(demo: Path, page: str, command: str) -> None:
-    """make and snakemake as a dry run (the demo itself did run); everything else for real."""
+    """make, snakemake and tune as a dry run (the demo itself did run, and test_tune.py tunes); everything else for real."""
     words = shlex.split(command, comments=True)
     while re.match(r"[A-Z_]+=", words[0]):
         words = words[1:]
@@ -71,12 +73,40 @@ def test_command(demo: Path, page: str, command: str) -> None:
         pytest.skip("make is not installed")
     if words[0] == "make" or (words[0] == "snakemake" and "--report" not in words):
         words.insert(1, "-n")
+    if "workflow_scripts.tune" in words:
+        words.append("-n")
+    if any(word.endswith("/best.yaml") for word in words):
+        best_of_a_tuning(demo)
     if words[:3] == ["python3", "-m", "venv"]:
         return  # set-up itself; the environment that runs this test came from it
     if "workflow_scripts.score" in words:
         official_files(demo)
     done = typed(words, demo)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def best_of_a_tuning(folder: Path) -> None:
+    """A best.yaml of the form that test_tune.py sees made, in the place that the README names."""
+    path = folder / "results/tuning/demo/person-25/best.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    variant = "person-25--lr0-0p005"
+    rows = ["person-100", "person-25", "prior", variant]
+    values = {
+        "variants": {variant: {"arm": "p25", "size": "tiny", "training": {"lr0": 0.005}}},
+        "boards": {"imbalance": {"variants": rows}},
+    }
+    path.write_text(yaml.safe_dump(values))
+
+
+def test_the_search_block_draws_the_members_that_the_page_names(demo: Path) -> None:
+    path = demo / "config/studies/searched.yaml"
+    path.write_text(block("Search", "yaml"))
+    made = load_study([demo / "config/config.yaml", path])
+    path.unlink()
+    members = [name for name in made.boards["imbalance"].variants if name.startswith("person-25--")]
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(person-25--lr0-\S+--batch-\S+)`", text)
+    assert len(members) == 4 and len(named) == 1 and named[0] in members
 
 
 def official_files(folder: Path) -> None:
