@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from lib.config.base import ConfigError, canonical, identity
 from lib.config.detect import Detector
 from lib.config.study import Study
+from lib.config.track import is_floor
 
 RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
 
@@ -133,7 +134,7 @@ class Jobs:
         return self._text("evaluate_tracks", {"evaluate": self._scoring(), "stride": stride})
 
     def leaderboard(self, wildcards: Wildcards) -> str:
-        """The titled board, what each of its rows is, and how intervals are drawn; the files follow from these names."""
+        """The titled board, what its variants or trackers are, how intervals are drawn; the files follow from the names."""
         board = self.study.find("boards", wildcards.board)
         if board.dataset != wildcards.dataset:
             raise ConfigError(
@@ -148,10 +149,15 @@ class Jobs:
         values = {
             "board": identity(board) | {"title": board.title},
             "variants": rows,
+            "trackers": {name: {"kind": self._kind_of(name)} for name in board.trackers or ()},
             "evaluate": identity(self.study.evaluate),
         }
         values |= {"report": identity(self.study.report)}
         return self._text("leaderboard", values)
+
+    def _kind_of(self, tracker: str) -> str:
+        """What a row of a board of trackers is: a tracker, or the floor of its detector."""
+        return "floor" if is_floor(self.study.trackers[tracker]) else "tracker"
 
     def figures(self, wildcards: Wildcards) -> str:
         return self._text("report", identity(self.study.report))
