@@ -226,6 +226,8 @@ def _notes(
             f"No true tracks here, so {board.metric} is not known and rows are not ranked. More or longer tracks are not "
             "better in themselves."
         ]
+        floors = dict.fromkeys(row.tracker for row in rows if row.kind == "floor")
+        notes += [f"{tracker} (floor): every box is a track of its own, the most that there can be." for tracker in floors]
     notes.append("Track length: frames with a box, and seconds from first to last; means over tracks.")
     notes.append("Frames/s: of the detector's model alone and of the tracker alone, on the machine that ran them.")
     for row in rows:

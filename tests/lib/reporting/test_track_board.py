@@ -156,7 +156,9 @@ def test_counts_without_truth_show_the_floor_and_keep_the_trackers_scale(
 ) -> None:
     found = with_floors(tmp_path, ["good", "unlinked"], truth=False)
     assert found.rows["tracks"].tolist() == [2, 140] and found.floor is None and not found.ranked
-    assert not any("floor" in note for note in found.notes), "no row has a score"
+    assert [note for note in found.notes if "floor" in note] == [
+        "unlinked (floor): every box is a track of its own, the most that there can be."
+    ]
     figures = made.captured(monkeypatch)
     write_board(found, tmp_path / "out" / "tracks.csv", ReportSettings(dpi=60))
     assert "| unlinked (floor) |" in (tmp_path / "out" / "tracks.md").read_text()
