@@ -89,10 +89,7 @@ class Jobs:
 
     def arms_on(self, dataset: str, shardset: str) -> list[str]:
         """Arms of one shardset that this study's variants are trained on, on one dataset."""
-        boards = self.study.score_boards.values()
-        pairs = {(variant, board.dataset) for board in boards for variant in board.variants}
-        pairs |= {(one.variant, one.dataset) for one in self.study.weights.values() if one.variant}
-        used = {self.study.variants[name].arm for name, on in pairs if self.study.trained_on(name, on) == dataset}
+        used = {self.study.variants[name].arm for name, on in self.study.trainings() if on == dataset}
         return sorted(arm for arm in used if arm and self.study.arms[arm].shardset == shardset)
 
     def train(self, wildcards: Wildcards) -> str:

@@ -161,7 +161,9 @@ def test_lists_and_quoted_commas_are_one_value(study) -> None:
 
 
 def test_the_same_last_key_twice_takes_more_of_the_place(study) -> None:
-    clash = study(set="arms.half.fractions.mode=0.1,0.2 arms.half.mode=union,exclusive")
+    classes = {"person": ["person"], "mode": ["load"]}
+    named = {"datasets": changed("datasets.site.classes", classes)["datasets"]}
+    clash = study(named, set="arms.half.fractions.mode=0.1,0.2 arms.half.mode=union,exclusive")
     assert "half--mode-0p1--half-mode-union" in clash.arms
 
 
