@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from lib.config.base import Name, Section, shown
+from lib.config.base import Name, Section, nearest, shown
+from lib.config.world import CLASSES as WORLD_CLASSES
 from lib.config.world import WorldSource
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
@@ -286,6 +287,24 @@ class Dataset(Section):
         if hollow:
             raise ValueError(f"classes: {hollow[0]!r} needs a name and at least one source class")
         return classes
+
+    @property
+    def known_classes(self) -> tuple[str, ...] | None:
+        """The classes that later stages know, where settings say so: stated ones, or the world's. None = the files say."""
+        if self.classes is not None:
+            return tuple(self.classes)
+        return WORLD_CLASSES if isinstance(self.source, WorldSource) else None
+
+    @model_validator(mode="after")
+    def _classes_of_the_world(self) -> Dataset:
+        """Other sources name their classes in files; a stated class that they lack is refused when these are read."""
+        if self.classes is None or not isinstance(self.source, WorldSource):
+            return self
+        groups = self.classes.values() if isinstance(self.classes, dict) else [self.classes]
+        for name in (name for group in groups for name in group):
+            if name not in WORLD_CLASSES:
+                raise ValueError(f"classes: {name!r} is not a class of the world. {nearest(name, WORLD_CLASSES)}")
+        return self
 
     @field_validator("splits")
     @classmethod

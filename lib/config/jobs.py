@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from lib.config.base import ConfigError, canonical, identity
 from lib.config.detect import Detector
 from lib.config.study import Study
+from lib.config.track import is_floor
 
 RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
 
@@ -88,10 +89,7 @@ class Jobs:
 
     def arms_on(self, dataset: str, shardset: str) -> list[str]:
         """Arms of one shardset that this study's variants are trained on, on one dataset."""
-        boards = self.study.score_boards.values()
-        pairs = {(variant, board.dataset) for board in boards for variant in board.variants}
-        pairs |= {(one.variant, one.dataset) for one in self.study.weights.values() if one.variant}
-        used = {self.study.variants[name].arm for name, on in pairs if self.study.trained_on(name, on) == dataset}
+        used = {self.study.variants[name].arm for name, on in self.study.trainings() if on == dataset}
         return sorted(arm for arm in used if arm and self.study.arms[arm].shardset == shardset)
 
     def train(self, wildcards: Wildcards) -> str:
@@ -133,7 +131,7 @@ class Jobs:
         return self._text("evaluate_tracks", {"evaluate": self._scoring(), "stride": stride})
 
     def leaderboard(self, wildcards: Wildcards) -> str:
-        """The titled board, what each of its rows is, and how intervals are drawn; the files follow from these names."""
+        """The titled board, what its variants or trackers are, how intervals are drawn; the files follow from the names."""
         board = self.study.find("boards", wildcards.board)
         if board.dataset != wildcards.dataset:
             raise ConfigError(
@@ -148,10 +146,15 @@ class Jobs:
         values = {
             "board": identity(board) | {"title": board.title},
             "variants": rows,
+            "trackers": {name: {"kind": self._kind_of(name)} for name in board.trackers or ()},
             "evaluate": identity(self.study.evaluate),
         }
         values |= {"report": identity(self.study.report)}
         return self._text("leaderboard", values)
+
+    def _kind_of(self, tracker: str) -> str:
+        """What a row of a board of trackers is: a tracker, or the floor of its detector."""
+        return "floor" if is_floor(self.study.trackers[tracker]) else "tracker"
 
     def figures(self, wildcards: Wildcards) -> str:
         return self._text("report", identity(self.study.report))

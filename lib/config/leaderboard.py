@@ -16,8 +16,8 @@ _OWN_LISTS = {"scores": ("variants", "tta"), "tracks": ("detectors", "trackers")
 class Board(Section):
     """One leaderboard: variants × test-time augmentations, or detectors × trackers, on one dataset.
 
-    Every row is one pair of the two lists. A board of variants should list a floor (a variant of kind floor): a score means
-    something against what can be had without looking at the video.
+    Every row is one pair of the two lists. A board should list a floor (a variant of kind floor, a tracker of kind
+    unlinked): a score means something against what can be had without looking at the video, or without following anything.
     """
 
     dataset: Name = Field(description="Dataset whose test videos the rows are scored on.")

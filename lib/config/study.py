@@ -125,6 +125,7 @@ class Study(Section):
             self.training_of(name)
         _refuse_circles(self)
         _refuse_blind_weights(self)
+        _refuse_unknown_classes(self)
         return self
 
     def site(self) -> dict[str, str]:
@@ -170,6 +171,12 @@ class Study(Section):
     def trained_on(self, variant: str, dataset: str) -> str:
         """The dataset that a variant is trained on when it is evaluated on `dataset`."""
         return self.find("variants", variant).train_on or dataset
+
+    def trainings(self) -> set[tuple[str, str]]:
+        """Every (variant, dataset that it is trained on) that boards and weights ask for."""
+        pairs = {(variant, board.dataset) for board in self.boards.values() for variant in board.variants or ()}
+        pairs |= {(one.variant, one.dataset) for one in self.weights.values() if one.variant}
+        return {(variant, self.trained_on(variant, dataset)) for variant, dataset in pairs}
 
     @cached_property
     def score_boards(self) -> dict[str, Board]:
@@ -248,6 +255,31 @@ def _refuse_blind_weights(study: Study) -> None:
                 f"weights.{name}.variant: {weights.variant!r} is a floor ({floor}) without a network. "
                 "Hint: name a variant of kind model or pretrained, or the floor `untrained`."
             )
+
+
+def _refuse_unknown_classes(study: Study) -> None:
+    """Raise ConfigError for a class in an arm that a dataset of the arm does not have, where settings name its classes.
+
+    An arm that no training is known to take must fit one of the study's datasets: it may be asked for by its file.
+    """
+    datasets: dict[str, set[str]] = {}
+    stated = {(name, variant.train_on) for name, variant in study.variants.items() if variant.train_on}
+    for name, dataset in study.trainings() | stated:
+        datasets.setdefault(study.variants[name].arm or "", set()).add(dataset)
+    for name, arm in study.arms.items():
+        for dataset in sorted(datasets.get(name, ())):
+            _refuse_strangers(arm, f"arms.{name}.fractions", f"dataset {dataset!r}", study.datasets[dataset].known_classes)
+        if name not in datasets and study.datasets:
+            each = [dataset.known_classes for dataset in study.datasets.values()]
+            every = None if None in each else tuple(dict.fromkeys(one for classes in each for one in classes))
+            whose = f"dataset {next(iter(study.datasets))!r}" if len(each) == 1 else "any dataset of this study"
+            _refuse_strangers(arm, f"arms.{name}.fractions", whose, every)
+
+
+def _refuse_strangers(arm: Arm, place: str, whose: str, known: Sequence[str] | None) -> None:
+    for name in arm.fractions:
+        if known is not None and name not in known:
+            raise ConfigError(f"{place}.{name}: {name!r} is not a class of {whose}. {nearest(name, known)}")
 
 
 TABLES = tuple(

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from lib.config.base import ConfigError, nearest
 from lib.config.leaderboard import Board
 from lib.config.study import Study
+from lib.config.track import is_floor
 
 KINDS = ("videos", "tracks", "shards", "arms", "models", "metrics", "leaderboards", "figures", "exports")
 
@@ -154,4 +155,5 @@ def _exports(study: Study, chosen: Chosen) -> Iterator[str]:
         if study.variants[variant].kind != "floor":
             yield f"results/exports/{dataset}/{variant}/seed={seed}/tta={tta}/index.json"
     for dataset, detector, tracker in _track_cells(study, chosen):
-        yield f"results/exports/{dataset}/{detector}/{tracker}/index.json"
+        if not is_floor(study.trackers[tracker]):
+            yield f"results/exports/{dataset}/{detector}/{tracker}/index.json"

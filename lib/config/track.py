@@ -1,5 +1,5 @@
-"""`trackers:` — how boxes of a video become tracks. Not here: the trackers themselves (boxmot) and feeding them
-(lib/perception/trackers.py); the settings of those that can follow the camera (track_camera.py).
+"""`trackers:` — how boxes of a video become tracks. Not here: the trackers themselves (boxmot, and the floor) and feeding
+them (lib/perception/trackers.py); the settings of those that can follow the camera (track_camera.py).
 
 Every parameter of boxmot 25's classes that changes tracks is written out with the class's own default (its shipped YAML
 files hold other values); where it differs the description says why. `NOT_SETTINGS` and `WITHOUT_EFFECT` say why the others
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lib.config.base import Section, shown
 from lib.config.track_camera import BoostTracker, BotSortTracker, DeepOcSortTracker, HybridSortTracker, OccluBoostTracker
 from lib.config.track_common import KalmanTracker, TrackerSection, refuse_idle
 
@@ -218,6 +219,13 @@ class SfSortTracker(TrackerSection):
         return self
 
 
+class UnlinkedTracker(Section):
+    """The floor of tracking: no association at all. Boxes are found as well as ever, and nothing is followed."""
+
+    kind: Literal["unlinked"] = Field(description="No association: every box is a track of its own, one frame long.")
+    description: str = shown("", "One sentence for people.")
+
+
 Tracker = Annotated[
     ByteTracker
     | OcSortTracker
@@ -226,7 +234,8 @@ Tracker = Annotated[
     | BoostTracker
     | DeepOcSortTracker
     | HybridSortTracker
-    | OccluBoostTracker,
+    | OccluBoostTracker
+    | UnlinkedTracker,
     Field(discriminator="kind"),
 ]
 
@@ -234,3 +243,8 @@ Tracker = Annotated[
 def needs_pixels(tracker: Tracker) -> bool:
     """Whether this tracker looks at the frames themselves: to follow the camera's motion."""
     return getattr(tracker, "cmc", "off") != "off"
+
+
+def is_floor(tracker: Tracker) -> bool:
+    """Whether this tracker is a board's floor: what its detector's boxes score when nothing is followed."""
+    return tracker.kind == "unlinked"

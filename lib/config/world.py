@@ -13,6 +13,9 @@ from pydantic import Field, model_validator
 
 from lib.config.base import Name, Section
 
+CLASSES = ("person", "crane hook", "vehicle", "load")
+"""Classes of the world's things, in the order of its annotations. Whoever changes them raises the recipe of `download`."""
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 _SLACK = 1e-9  # sums of decimal shares are not exact
 

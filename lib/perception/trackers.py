@@ -1,7 +1,8 @@
 """Boxes of one video become tracks, by boxmot's trackers. Not here: the trackers and their settings (lib/config/track.py).
 
 Pixels are decoded only for trackers that follow the camera's motion (`cmc`). Each video gets a tracker object of its own
-and ids from 1 in the order of appearance, so ids depend on no other video of the process.
+and ids from 1 in the order of appearance, so ids depend on no other video of the process. The floor (kind unlinked) has
+nothing to do with boxmot and never loads it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lib.config.base import identity
-from lib.config.track import Tracker, needs_pixels
+from lib.config.track import Tracker, is_floor, needs_pixels
 from lib.data.video import read_frames
 from lib.deferred import deferred
 from lib.files import DataError
@@ -45,7 +46,7 @@ RENAMED = {
 
 
 def build_tracker(settings: Tracker, frame_size: tuple[int, int]) -> Any:
-    """A fresh boxmot tracker with exactly these settings. frame_size: (width, height) in px."""
+    """A fresh boxmot tracker with exactly these settings, which are not the floor's. frame_size: (width, height) in px."""
     import boxmot
 
     values = identity(settings)
@@ -87,7 +88,8 @@ def track_chunk(
     """
     if needs_pixels(settings):
         refuse_without_pictures(videos, settings)
-    build_tracker(settings, (32, 32))  # loads boxmot before the first video's clock runs
+    if not is_floor(settings):
+        build_tracker(settings, (32, 32))  # loads boxmot before the first video's clock runs
     by_video = dict(tuple(detections.groupby("video")))
     tables, stats = [], []
     for video in videos.itertuples(index=False):
@@ -138,8 +140,9 @@ def track_video(
     then, and a tracker that asks for a size is told how far the boxes reach. frames: every frame index that the detector
     has looked at, in order, also those without a box (a tracker ages by them). fps: frames per second, for the times of
     such frames; NaN for images. pictures: those frames' pixels, (H, W, 3) uint8 BGR, for trackers that need them
-    (track.needs_pixels). Returns TRACKS rows: boxes as the tracker sees them (smoothed), cut at the frame's edges; class
-    and score of the detection that the track was given in that frame; ids from 1.
+    (track.needs_pixels). clip: boxes are cut at the frame's edges. Returns TRACKS rows: boxes as the tracker sees them
+    (smoothed; the floor's as they were detected); class and score of the detection that the track was given in that frame;
+    ids from 1.
 
     Raises ValueError when a detection lies in none of `frames`, or detections of several videos are given.
     """
@@ -155,7 +158,33 @@ def track_video(
         return empty(TRACKS)
     known = min(frame_size) > 0
     width, height = frame_size if known else (math.ceil(max(detections[edge].max(), 1)) for edge in ("x2", "y2"))
-    tracker = build_tracker(settings, (width, height))
+    if is_floor(settings):
+        rows = _unlinked(detections)
+    else:
+        rows = _linked(detections, settings, (width, height), frames, fps, pictures)
+    has_area = (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
+    return _tracks(detections, clipped(rows, width=width, height=height) if known and clip else rows[has_area])
+
+
+def _unlinked(detections: pd.DataFrame) -> np.ndarray:
+    """Every box a track of its own, in boxmot's form (N, 8) float64; detections: N rows sorted by frame."""
+    places = np.arange(len(detections), dtype=np.float64)
+    boxes = detections[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
+    score, index = detections["score"].to_numpy(np.float64), np.zeros(len(detections))
+    return np.column_stack([boxes, places, score, index, places])
+
+
+def _linked(
+    detections: pd.DataFrame,
+    settings: Tracker,
+    frame_size: tuple[int, int],
+    frames: Sequence[int],
+    fps: float,
+    pictures: Iterable[np.ndarray] | None,
+) -> np.ndarray:
+    """What a boxmot tracker makes of a video, frame after frame: (M, 8) as `_tracks` takes it; arguments of track_video."""
+    width, height = frame_size
+    tracker = build_tracker(settings, frame_size)
     if pictures is None:
         # dimensions only: a tracker that measures centre distances asks for a frame, and reads its size
         pictures = repeat(np.zeros((height, width, 3), np.uint8) if tracker.requirements.frame else None, len(frames))
@@ -168,9 +197,7 @@ def track_video(
         out = tracker.update(given[start:end], picture, timestamp_s=time_s)
         out[:, 7] += start  # place of the detection in its frame -> in the table
         found.append(out)
-    rows = np.concatenate(found)
-    has_area = (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
-    return _tracks(detections, clipped(rows, width=width, height=height) if known and clip else rows[has_area])
+    return np.concatenate(found)
 
 
 def _array(detections: pd.DataFrame) -> np.ndarray:

@@ -18,7 +18,18 @@ from lib.config.leaderboard import Board
 from lib.files import DataError, read_json
 from lib.metrics.statistics import Estimate, bootstrap_weights, seeds_and_videos_interval
 from lib.reporting.cells import FINISHED, Cell, diverged, joint_status, read_cell
-from lib.reporting.ranking import METRICS, Ranking, differences, interval_note, order, ranks, tie_note, verdicts
+from lib.reporting.ranking import (
+    METRICS,
+    Ranking,
+    above_floor,
+    difference_columns,
+    differences,
+    interval_note,
+    order,
+    ranks,
+    tie_note,
+    verdicts,
+)
 from lib.reporting.unit_scores import UnitScores
 
 MEANS = ("AP50", "AP", "AP75", "AR", "F1", "best_F1", "precision", "recall")
@@ -107,7 +118,7 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
     to_best = differences(estimates, best, evaluate.level)
     # other floors are not compared with the best one: they would only make the correction harsher
     pupils = [None if row.kind == "floor" and number != floor else row.estimate for number, row in enumerate(rows)]
-    above = differences(pupils, floor, evaluate.level)
+    to_floor = differences(pupils, floor, evaluate.level)
     standing, clear = verdicts(estimates, best, evaluate.level), verdicts(pupils, floor, evaluate.level)
     table = []
     for number, (row, rank) in enumerate(zip(rows, ranks(values), strict=True)):
@@ -115,9 +126,9 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
             {"rank": rank, "variant": row.variant, "tta": row.tta, "kind": row.kind, "status": joint_status(row.cells)}
             | _score_columns(row, board.metric)
             | {"standing": "best" if number == best else standing[number]}
-            | _difference_columns("to_best", to_best[number])
-            | _difference_columns("to_floor", above[number])
-            | {"above_floor": {"better": "yes", "tie": "no", "worse": "no"}.get(clear[number] or "")}
+            | difference_columns("to_best", to_best[number])
+            | difference_columns("to_floor", to_floor[number])
+            | {"above_floor": above_floor(clear[number])}
             | _mean_columns(row, board.metric)
             | _class_columns(row, board.metric, classes)
             | _cost_columns(row, classes)
@@ -158,14 +169,6 @@ def _score_columns(row: _Row, metric: str) -> dict[str, Any]:
 
 def _short(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.4f}"
-
-
-def _difference_columns(name: str, one: Any) -> dict[str, Any]:
-    return {
-        name: one.value if one else None,
-        f"{name}_low": one.low if one else None,
-        f"{name}_high": one.high if one else None,
-    }
 
 
 def _mean(values: Sequence[Any]) -> Any:

@@ -145,9 +145,11 @@ def _variant_columns(ranking: Ranking) -> Iterable[Column]:
 def _track_columns(ranking: Ranking) -> Iterable[Column]:
     yield Column("#", _whole("rank"))
     yield Column("detector", _text("detector"), text=True)
-    yield Column("tracker", _text("tracker"), text=True)
+    yield Column("tracker", _tracker, text=True)
     yield from _score_columns(ranking)
     yield Column("to best", _to_best)
+    yield Column("to floor", _signed("to_floor"))
+    yield Column("above floor", _text("above_floor"), text=True)
     yield from (Column(key, _score(key)) for key in ("HOTA", "DetA", "AssA", "MOTA", "IDF1") if key != ranking.metric)
     yield from (Column(key, _whole(key)) for key in ("IDSW", "videos", "frames", "detections", "tracks"))
     yield from (Column(f"tracks {name}", _whole(f"tracks: {name}")) for name in ranking.classes)
@@ -197,6 +199,10 @@ def _to_best(row: dict[str, Any]) -> str:
 
 def _variant(row: dict[str, Any]) -> str:
     return row["variant"] if row["kind"] == "model" else f"{row['variant']} ({row['kind']})"
+
+
+def _tracker(row: dict[str, Any]) -> str:
+    return row["tracker"] if row["kind"] == "tracker" else f"{row['tracker']} ({row['kind']})"
 
 
 def _seeds(row: dict[str, Any]) -> str:

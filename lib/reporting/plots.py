@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -19,7 +19,7 @@ from lib.config.report import ReportSettings
 from lib.reporting.ranking import Ranking
 from lib.reporting.style import COLOURS, DARK, LINES, MUTED, figure, wrapped
 
-ROW_HEIGHT, LABEL_WIDTH = 0.3, 34  # inches, characters
+ROW_HEIGHT, LEGEND_LINE, LABEL_WIDTH = 0.3, 0.17, 34  # inches, inches, characters
 PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 
 
@@ -49,14 +49,13 @@ def board_figure(ranking: Ranking, output: Path, settings: ReportSettings) -> No
         axes[0].set_ylim(len(rows) - 0.4, -0.6)
         _limit_scores(axes[0], ranking, rows, panels)
         drawn.suptitle(f"{ranking.heading} (on {ranking.dataset})", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-        entries = _legend(rows, ranking)
-        if entries:
-            drawn.legend(handles=entries, loc="outside lower left", ncols=len(entries), frameon=False, handletextpad=0.5)
+        _legend_under(drawn, _legend(rows, ranking))
 
 
 def _row_name(row: dict[str, Any], ranking: Ranking) -> str:
     if ranking.kind == "tracks":
-        return f"{row['detector']} + {row['tracker']}"
+        mark = " (floor)" if row["kind"] == "floor" and not ranking.ranked else ""  # elsewhere the legend says it
+        return f"{row['detector']} + {row['tracker']}{mark}"
     views = "" if ranking.rows["tta"].nunique() == 1 else f", {row['tta']}"
     return f"{row['variant']}{views}"
 
@@ -75,7 +74,7 @@ def _score_panel(ax: Axes, ranking: Ranking, rows: list[dict[str, Any]], name: s
     if not name and ranking.floor is not None:
         ax.axvline(ranking.floor, color=COLOURS["floor"], linestyle=(0, (4, 3)), linewidth=1, zorder=1)
     for place, row in enumerate(rows):
-        colour = COLOURS[row.get("kind", "tracks")]
+        colour = COLOURS[row["kind"]]
         if row[value] is None:
             if not name:
                 text = row["status"].replace("; ", "\n") if row["status"] != "finished" else "no score"
@@ -122,9 +121,10 @@ def _legend(rows: list[dict[str, Any]], ranking: Ranking) -> list[Line2D]:
     """Entries for what is in the picture, and for nothing else."""
     kinds = [
         kind
-        for kind in ("model", "pretrained", "floor")
-        if any(row.get("kind") == kind and row[ranking.metric] is not None for row in rows)
+        for kind in ("model", "pretrained", "tracker", "floor")
+        if any(row["kind"] == kind and row[ranking.metric] is not None for row in rows)
     ]
+    kinds = [] if kinds == ["tracker"] else kinds  # a colour that all rows have tells nothing
     entries = [Line2D([], [], color=COLOURS[kind], marker="o", linestyle="none", label=kind) for kind in kinds]
     if any(row[f"{ranking.metric}_low"] is not None for row in rows):
         entries.append(Line2D([], [], color=MUTED, label=f"{100 * ranking.level:g} % interval"))
@@ -139,32 +139,57 @@ def _legend(rows: list[dict[str, Any]], ranking: Ranking) -> list[Line2D]:
     return entries
 
 
+def _legend_under(drawn: Figure, entries: list[Line2D]) -> None:
+    """A legend below all panels, in as many lines as its width asks for; each further one makes the picture higher."""
+    for columns in range(len(entries), 0, -1):
+        look = {"ncols": columns, "frameon": False, "handletextpad": 0.5}
+        legend = drawn.legend(handles=entries, loc="outside lower left", **look)
+        if columns == 1 or legend.get_window_extent().width <= drawn.bbox.width:
+            drawn.set_figheight(drawn.get_figheight() + LEGEND_LINE * (-(-len(entries) // columns) - 1))
+            return
+        legend.remove()
+
+
 def _count_panels(
     ranking: Ranking, rows: list[dict[str, Any]], labels: list[str], output: Path, settings: ReportSettings
 ) -> None:
-    """Tracks, their length and the tracker's speed as bars: nothing here is better or worse in itself."""
+    """Tracks, their length and the tracker's speed as bars: nothing here is better or worse in itself.
+
+    The scale is the trackers': a floor has as many tracks as boxes, so that its grey bar runs out of the picture, with an
+    arrow behind its figure.
+    """
     panels = {"tracks": "tracks", "mean_track_length_s": "mean track length (s)", "frames_per_s_track": "tracker, frames/s"}
     width, height = 5.6 + _label_inches(labels), 0.95 + ROW_HEIGHT * max(len(rows), 2)
     with figure(output, width=width, height=height, dpi=settings.dpi) as drawn:
         axes = list(drawn.subplots(1, len(panels), sharey=True, squeeze=False)[0])
         for ax, (key, title) in zip(axes, panels.items(), strict=True):
-            values = [np.nan if row[key] is None else float(row[key]) for row in rows]
-            ax.barh(range(len(rows)), values, height=0.6, color=COLOURS["tracks"])
-            for place, (row, value) in enumerate(zip(rows, values, strict=True)):
-                text = f" {value:,.0f}" if value >= 100 else f" {value:,.1f}" if key != "tracks" else f" {value:,.0f}"
-                missing = " n/a" if row["status"] == "finished" else f" {row['status'].split(':')[0]}"
-                ax.text(
-                    0 if np.isnan(value) else value, place, missing if np.isnan(value) else text, va="center", color=DARK
-                )
+            _count_bars(ax, rows, key)
             ax.set_title(title)
             ax.grid(axis="y", visible=False)
             ax.tick_params(axis="y", length=0)
-            ax.margins(x=0.28)
-            ax.set_xlim(left=0)
             ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
         axes[0].set_yticks(range(len(rows)), labels)
         axes[0].set_ylim(len(rows) - 0.4, -0.6)
         drawn.suptitle(f"{ranking.heading} (on {ranking.dataset})", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+
+
+def _count_bars(ax: Axes, rows: list[dict[str, Any]], key: str) -> None:
+    known = {place: float(row[key]) for place, row in enumerate(rows) if row[key] is not None}
+    scale = [value for place, value in known.items() if rows[place]["kind"] != "floor"] or list(known.values())
+    edge = 1.28 * (max(scale, default=0.0) or 1.0)  # room for the figure behind the longest bar
+    ax.set_xlim(0, edge)
+    for place, row in enumerate(rows):
+        if place not in known:
+            missing = " n/a" if row["status"] == "finished" else f" {row['status'].split(':')[0]}"
+            ax.text(0, place, missing, va="center", color=DARK)
+            continue
+        value = known[place]
+        text = f"{value:,.0f}" if value >= 100 or key == "tracks" else f"{value:,.1f}"
+        ax.barh(place, min(value, edge), height=0.6, color=COLOURS[row["kind"]])
+        if value > edge:
+            ax.text(edge, place, f"{text} → ", va="center", ha="right", color="white")
+        else:
+            ax.text(value, place, f" {text}", va="center", color=DARK)
 
 
 def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: ReportSettings) -> None:

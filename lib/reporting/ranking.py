@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,23 +82,35 @@ def ranks(values: Sequence[float | None]) -> list[int | None]:
     return [None if value is None else 1 + sum(other > value for other in known) for value in values]
 
 
-def differences(estimates: Sequence[Estimate | None], to: int | None, level: float) -> list[Difference | None]:
+Reference = int | Sequence[int | None] | None
+"""The number of the row that rows are compared with: one for all, one for each, or None where there is none."""
+
+
+def _for_each(to: Reference, rows: int) -> list[int | None]:
+    return [to] * rows if to is None or isinstance(to, int) else list(to)
+
+
+def differences(estimates: Sequence[Estimate | None], to: Reference, level: float) -> list[Difference | None]:
     """Paired difference of every row with a score to the row number `to`; None for that row itself and without scores."""
-    reference = None if to is None else estimates[to]
     found: list[Difference | None] = []
-    for number, estimate in enumerate(estimates):
-        if reference is None or estimate is None or estimate.value is None or number == to:
+    for number, (estimate, other) in enumerate(zip(estimates, _for_each(to, len(estimates)), strict=True)):
+        reference = None if other is None else estimates[other]
+        if reference is None or estimate is None or estimate.value is None or number == other:
             found.append(None)
         else:
             found.append(paired_difference(estimate, reference, level=level))
     return found
 
 
-def verdicts(estimates: Sequence[Estimate | None], to: int | None, level: float) -> list[str | None]:
-    """Per row “better”, “worse” or “tie” against the row number `to`; None where no interval of the difference exists."""
-    found = differences(estimates, to, level)
+def verdicts(estimates: Sequence[Estimate | None], to: Reference, level: float) -> list[str | None]:
+    """Per row “better”, “worse” or “tie” against the row number `to`; None where no interval of the difference exists.
+
+    Holm's correction is for all comparisons of the call, whether with one row or with several.
+    """
+    found, others = differences(estimates, to, level), _for_each(to, len(estimates))
     tested = [number for number, one in enumerate(found) if one is not None and one.verdict is not None]
-    corrected = dict(zip(tested, holm([_p_value(estimates[number], estimates[to]) for number in tested]), strict=True))
+    p_values = [_p_value(estimates[number], estimates[others[number]]) for number in tested]
+    corrected = dict(zip(tested, holm(p_values), strict=True))
     return [
         None if number not in corrected else one.verdict if corrected[number] < 1.0 - level else "tie"
         for number, one in enumerate(found)
@@ -116,6 +129,20 @@ def _p_value(row: Estimate, other: Estimate) -> float:
     if error <= 1e-12:
         return 1.0 if difference <= 1e-12 else 0.0
     return float(2.0 * stdtr(row.videos - 1, -difference / error))
+
+
+def difference_columns(name: str, one: Difference | None) -> dict[str, Any]:
+    """Columns of one paired difference: `name`, and the ends of its interval."""
+    return {
+        name: one.value if one else None,
+        f"{name}_low": one.low if one else None,
+        f"{name}_high": one.high if one else None,
+    }
+
+
+def above_floor(verdict: str | None) -> str | None:
+    """A row's verdict against the floor in the words of the boards: yes, or no (ties included); None without a verdict."""
+    return {"better": "yes", "tie": "no", "worse": "no"}.get(verdict or "")
 
 
 def interval_note(estimates: Sequence[Estimate | None], *, level: float, draws: int, trained: bool = True) -> list[str]:

@@ -1,4 +1,4 @@
-"""The two studies on real data, run to their end in a temporary folder; their boards are kept with minutes and memory.
+"""The studies on real data, run to their end in a temporary folder; their boards are kept with minutes and memory.
 
 Needs VIPERSIGHT_MIRROR (or the internet). Half an hour and more; `make bench-long ONLY=studies`, or one of them by
 STUDY=real_video. There is no peer: the records say what a run on this machine took.
@@ -17,7 +17,7 @@ from lib.files import write_text
 from lib.provenance import PROJECT
 from tests.benchmarks.measure import RECORDS, Result, Row, child, context, main
 
-STUDIES = {"tiny": [], "small": [], "full": ["real_video", "blood_cells"]}
+STUDIES = {"tiny": [], "small": [], "full": ["real_video", "mot", "blood_cells"]}
 
 
 def measure(size: str) -> Result:

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lib.config.download import Dataset
 from lib.config.study import Study
 from lib.files import read_json, write_json
 from lib.tables import COLUMNS, DETECTIONS, empty, read_table, write_table
@@ -27,11 +28,17 @@ WRONG = _program.WRONG_INPUT
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Callable[..., Bench]:
-    """A bench with dataset `d` from `source`; `dataset` are further keys of the dataset."""
+    """A bench with dataset `d` from `source`; `dataset` are further keys of the dataset.
+
+    Its arms name classes of the made COCO set, so where settings say that there are others it has none.
+    """
 
     def make(source: dict[str, Any], **dataset: Any) -> Bench:
-        study = Study.model_validate(SITE | {"datasets": {"d": {"source": source, **dataset}}})
-        return Bench(tmp_path / "results", study)
+        entry = {"source": source, **dataset}
+        site = SITE | {"datasets": {"d": entry}}
+        if Dataset.model_validate(entry).known_classes is not None:
+            site |= {"arms": {}, "variants": {}, "boards": {"tracks": SITE["boards"]["tracks"]}}
+        return Bench(tmp_path / "results", Study.model_validate(site))
 
     return make
 
@@ -70,6 +77,25 @@ def test_a_misspelt_setting_stops_a_dry_run_with_the_hint(fresh) -> None:
     assert done.returncode == 1
     assert "unknown key 'sedes'. Hint: did you mean 'seeds'?" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    assert not (tree.folder / "results").exists(), "nothing was begun"
+
+
+@pytest.mark.slow
+def test_a_class_that_the_dataset_has_not_stops_a_dry_run(fresh) -> None:
+    """Not the job that draws the arm, hours later."""
+    tree: Tree = fresh({})
+    for word, says in (
+        ("arms.half.fractions.persn=0.5", "arms.half.fractions.persn: 'persn' is not a class of dataset 'site'. Hint: did"),
+        (
+            "arms.half.fractions.'crane hok'=0.1,0.2",
+            "'crane hok' is not a class of dataset 'site'. Hint: did you mean 'cra",
+        ),
+    ):
+        done = tree.snakemake("--dry-run", "--config", f"set={word}", check=False)
+        text = done.stdout + done.stderr
+        assert done.returncode == 1 and says in text and "Known: crane hook, load, person, vehicle." in text
+        assert word.partition("=")[0].rpartition(".")[2].strip("'") in text.partition("\narms.")[0], "the word is blamed"
+        assert "Traceback" not in text
     assert not (tree.folder / "results").exists(), "nothing was begun"
 
 

@@ -18,7 +18,7 @@ from tests.conftest import PROJECT
 from tests.workflow.conftest import Tree
 
 pytestmark = [pytest.mark.slow, pytest.mark.mirror]
-TRACKERS = ["bytetrack-30", "occluboost"]
+TRACKERS = ["bytetrack-30", "occluboost", "unlinked"]
 
 
 def small(fresh: Callable[[dict[str, Any]], Tree], trackers: list[str]) -> Tree:

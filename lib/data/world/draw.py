@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lib.config.world import WorldSource
+from lib.config.world import CLASSES, WorldSource
 from lib.data.world import figures, props, scene
 from lib.data.world.brush import Layer
-from lib.data.world.plan import CLASSES, Plan, Stage, State
+from lib.data.world.plan import Plan, Stage, State
 
 SEEN_SHARE = 0.25
 SEEN_PX = 24

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lib.config.world import WorldSource
+from lib.config.world import CLASSES, WorldSource
 from lib.data.world.looks import BODIES, HELMETS, LOADS, VESTS, word
 from lib.data.world.motion import HOOK_M, VEHICLES_M
 from lib.data.world.paths import Path, paths_of, runs
-from lib.data.world.plan import CLASSES, Plan, State
+from lib.data.world.plan import Plan, State
 from lib.data.world.tones import TONES, UNSEEN
 
 PERSON, HOOK, VEHICLE, LOAD = CLASSES

@@ -24,12 +24,12 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from lib.config.world import WorldSource
+from lib.config.world import CLASSES, WorldSource
 from lib.data.world import sounds
 from lib.data.world.draw import Painter
 from lib.data.world.events import episode_of
 from lib.data.world.motion import simulate
-from lib.data.world.plan import CLASSES, Plan, plan_videos
+from lib.data.world.plan import Plan, plan_videos
 from lib.data.world.truths import MAKERS
 from lib.files import atomic, write_json, write_text
 

@@ -20,7 +20,6 @@ import numpy as np
 
 from lib.config.world import WorldSource
 
-CLASSES = ("person", "crane hook", "vehicle", "load")
 HORIZON = 0.45  # of H
 _PX_PER_M = 0.514  # per px below the horizon: a person of 1.75 m is then 0.9 of the rows between horizon and feet
 _PHASE_S = (1.6, 3.4)
@@ -34,7 +33,7 @@ Presence = tuple[bool, bool, bool]
 class State:
     """One thing in one frame.
 
-    kind: a class of CLASSES. x, y: its anchor in px (feet, wheels, underside of a load, tip of the hook). depth: the
+    kind: a class of the world. x, y: its anchor in px (feet, wheels, underside of a load, tip of the hook). depth: the
     ground row in px that it stands on or hangs above, which orders what hides what. unit: px per metre. facing: 1 right,
     -1 left. look: number that colours and build are taken from, constant over a track. attributes: what later truths need
     ("activity", "carrying", "load", "held_by", "model"); held_by is the track of the hook or person that holds a load, 0

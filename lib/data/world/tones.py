@@ -6,8 +6,7 @@ place of its colour, or of the load's noun, in its palette). Sounds that nothing
 
 from __future__ import annotations
 
-from lib.config.world import Sound
-from lib.data.world.plan import CLASSES
+from lib.config.world import CLASSES, Sound
 
 _PERSON, _HOOK, _VEHICLE, _ = CLASSES
 

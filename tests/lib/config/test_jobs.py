@@ -12,6 +12,7 @@ import pytest
 from lib.config.base import ConfigError, canonical
 from lib.config.jobs import RECIPES, Jobs
 from lib.config.study import Study
+from lib.config.targets import study_targets
 from tests.lib.config.made import SMALL, changed, load
 
 OF_TRACKS = ("track", "evaluate_tracks", "export_tracks")
@@ -116,6 +117,30 @@ def test_costly_stages_carry_their_recipe(tmp_path: Path) -> None:
     for stage in COSTLY:
         mine = [json.loads(text) for job, text in found.items() if job.split()[0] == stage]
         assert mine and all(one["recipe"] == RECIPES[stage] for one in mine)
+
+
+def test_a_board_of_trackers_is_told_its_floors_and_no_other_job_is(tmp_path: Path) -> None:
+    values = changed("trackers.unlinked", {"kind": "unlinked"})
+    before = texts(load(tmp_path, values))
+    values["boards"]["followed"]["trackers"].append("unlinked")
+    after = texts(load(tmp_path, values))
+    assert {job for job in before if before[job] != after[job]} == {"leaderboard site followed"}
+    told = json.loads(after["leaderboard site followed"])["trackers"]
+    assert told == {"bytetrack": {"kind": "tracker"}, "unlinked": {"kind": "floor"}}
+    plain = texts(load(tmp_path, SMALL))
+    assert {job: after[job] for job in plain if "followed" not in job} == {
+        job: text for job, text in plain.items() if "followed" not in job
+    }
+
+
+def test_a_floor_is_scored_and_not_drawn(tmp_path: Path) -> None:
+    """As on boards of variants: a box that nothing follows has nothing to show from frame to frame."""
+    values = changed("trackers.unlinked", {"kind": "unlinked"})
+    values["boards"]["followed"]["trackers"].append("unlinked")
+    study = load(tmp_path, values)
+    assert "results/metrics/site/nano/unlinked/tracks.json" in study_targets(study, "metrics")
+    drawn = [path for path in study_targets(study, "exports") if "/nano/" in path]
+    assert drawn == ["results/exports/site/nano/bytetrack/index.json"]
 
 
 def test_a_raised_recipe_reaches_every_job_of_its_stage_and_no_other(

@@ -155,6 +155,77 @@ def test_weights_of_a_floor_without_a_network_are_refused(tmp_path: Path) -> Non
     assert says in refusal(tmp_path, changed("weights.own.variant", "prior") | {"shardsets": {"bare": {}, "full": {}}})
 
 
+COCO = {"source": {"format": "coco", "root": "r", "annotations": {"train": "a.json"}}}
+"""A dataset whose classes stand in files that a plan does not read."""
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (
+            "arms.half.fractions",
+            {"persn": 0.5},
+            "arms.half.fractions.persn: 'persn' is not a class of dataset 'site'. Hint: did you mean 'person'? "
+            "Known: crane hook, load, person, vehicle.",
+        ),
+        ("arms.half.fractions", {"person": 0.5, "crane hok": 1}, "did you mean 'crane hook'?"),
+        (
+            "datasets.site.classes",
+            ["vehicle", "load"],
+            "'person' is not a class of dataset 'site'. Hint: Known: load, vehi",
+        ),
+        ("datasets.site.classes", {"man": ["person"]}, "'person' is not a class of dataset 'site'. Hint: Known: man."),
+        ("arms.d.fractions", {"Person": 0.5}, "arms.d.fractions.Person: 'Person' is not a class of dataset 'site'"),
+        (
+            "arms.spare",
+            {"shardset": "full", "background": "all", "fractions": {"hook": 0.5}},
+            "arms.spare.fractions.hook: 'hook' is not a class of dataset 'site'. Hint: did you mean",
+        ),
+        (
+            "datasets.site.classes",
+            ["person", "truck"],
+            "datasets.site: classes: 'truck' is not a class of the world. Hint: Known: crane hook, load, person, vehicle.",
+        ),
+        ("datasets.site.classes", {"mover": ["person", "vehicel"]}, "did you mean 'vehicle'?"),
+    ],
+)
+def test_a_class_that_no_dataset_has_is_refused_where_settings_say_the_classes(
+    tmp_path: Path, place: str, value: Any, says: str
+) -> None:
+    assert says in refusal(tmp_path, changed(place, value))
+
+
+def test_an_arm_must_fit_every_dataset_that_it_is_drawn_from(tmp_path: Path) -> None:
+    """Drawn from: where a board evaluates its variants, or where these are trained instead."""
+    values = changed("datasets.cells", COCO | {"classes": ["RBC", "person"]})
+    values["arms"]["half"]["fractions"] = {"person": 0.5}
+    values["variants"]["less"]["train_on"] = "cells"
+    load(tmp_path, values)
+    values["arms"]["half"]["fractions"] = {"RBC": 0.5}
+    says = "arms.half.fractions.RBC: 'RBC' is not a class of dataset 'site'"
+    assert says in refusal(tmp_path, values), "the floor of the board is fitted to the arm there"
+    values["variants"]["prior"]["train_on"] = "cells"
+    load(tmp_path, values)
+    values["arms"]["spare"] = {"shardset": "full", "background": "all", "fractions": {"vehicle": 0.5, "RBC": 1}}
+    load(tmp_path, values)
+    values["arms"]["spare"]["fractions"] = {"WBC": 0.5}
+    assert "arms.spare.fractions.WBC: 'WBC' is not a class of any dataset of this study. Hint: did you mean 'RBC'?" in (
+        refusal(tmp_path, values)
+    )
+
+
+def test_classes_that_only_files_know_are_not_judged_by_a_plan(tmp_path: Path) -> None:
+    values = changed("datasets.site", COCO)
+    values["arms"]["half"]["fractions"] = {"persn": 0.5}
+    assert load(tmp_path, values).datasets["site"].known_classes is None
+    values["datasets"]["other"] = {"source": {"format": "world"}}
+    values["arms"]["spare"] = {"shardset": "full", "background": "all", "fractions": {"plane": 0.5}}
+    load(tmp_path, values)
+    assert "'persn' is not a class of dataset 'site'" in refusal(
+        tmp_path, values | {"datasets": {"site": COCO | {"classes": ["person"]}}}
+    )
+
+
 def test_a_number_written_as_1e_4_is_a_number(tmp_path: Path) -> None:
     """YAML 1.1 reads 1e-4 (no dot) as text; a person means the number."""
     path = tmp_path / "study.yaml"

@@ -15,6 +15,7 @@ from lib.config.base import NAME_PATTERN, ConfigError
 from lib.config.jobs import Jobs
 from lib.config.study import DEFAULT_CONFIG, Study, load_study
 from lib.config.targets import KINDS, choose, study_targets
+from lib.config.track import is_floor
 from tests.lib.config.made import SMALL, changed, load, refusal
 from tests.lib.config.test_inputs import wild
 from tests.lib.config.test_names import STUDIES
@@ -160,7 +161,9 @@ def test_lists_and_quoted_commas_are_one_value(study) -> None:
 
 
 def test_the_same_last_key_twice_takes_more_of_the_place(study) -> None:
-    clash = study(set="arms.half.fractions.mode=0.1,0.2 arms.half.mode=union,exclusive")
+    classes = {"person": ["person"], "mode": ["load"]}
+    named = {"datasets": changed("datasets.site.classes", classes)["datasets"]}
+    clash = study(named, set="arms.half.fractions.mode=0.1,0.2 arms.half.mode=union,exclusive")
     assert "half--mode-0p1--half-mode-union" in clash.arms
 
 
@@ -226,14 +229,17 @@ def test_a_sweep_of_another_shape_is_refused(tmp_path: Path, place: str, value: 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_shipped_study_can_be_swept(path: Path) -> None:
     plain = load_study([path])
-    trackers = {tracker for board in plain.track_boards.values() for tracker in board.trackers}
+    # the floor of trackers has no setting to sweep
+    swept = {name for name, tracker in plain.trackers.items() if not is_floor(tracker)}
+    trackers = swept & {tracker for board in plain.track_boards.values() for tracker in board.trackers}
     texts = [f"trackers.{tracker}.classes_separately=true,false" for tracker in trackers]
     made = load_study([path], {"set": " ".join(["training.epochs=1,2"] * bool(plain.score_boards) + texts)})
     for board in made.score_boards.values():
         trained = [name for name in board.variants if made.variants[name].kind == "model"]
         assert trained and all("--epochs-" in name for name in trained)
     for name, board in made.track_boards.items():
-        assert len(board.trackers) == 2 * len(plain.boards[name].trackers)
+        before = plain.boards[name].trackers
+        assert len(board.trackers) == sum(2 if tracker in swept else 1 for tracker in before)
     assert all(re.fullmatch(NAME_PATTERN, name) for name in [*made.variants, *made.trackers])
 
 

@@ -1,5 +1,5 @@
 """Tracker settings against the installed boxmot classes: every parameter is a setting with the class's default, or has a
-reason not to be one; and no allowed value is silently moved by boxmot."""
+reason not to be one; and no allowed value is silently moved by boxmot. The floor, which is not boxmot's, has no knobs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ from typing import get_args
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from lib.config.track import NOT_SETTINGS, WITHOUT_EFFECT, SfSortTracker, Tracker, needs_pixels
+from lib.config.base import identity
+from lib.config.track import (
+    NOT_SETTINGS,
+    WITHOUT_EFFECT,
+    SfSortTracker,
+    Tracker,
+    UnlinkedTracker,
+    is_floor,
+    needs_pixels,
+)
 from lib.perception.trackers import CLASSES, RENAMED
 
-SECTIONS = {section.model_fields["kind"].annotation.__args__[0]: section for section in get_args(get_args(Tracker)[0])}
+EVERY = {section.model_fields["kind"].annotation.__args__[0]: section for section in get_args(get_args(Tracker)[0])}
+SECTIONS = {kind: section for kind, section in EVERY.items() if section is not UnlinkedTracker}
 OTHER_DEFAULTS = {
     **{(kind, "aspect_ratio_thresh"): 1.6 for kind in ("boosttrack", "occluboost")},
 }
@@ -55,6 +65,12 @@ def test_defaults_are_those_of_the_classes(kind: str) -> None:
         else:
             assert value == pytest.approx(parameters[name]), name
     assert not needs_pixels(section)
+
+
+def test_the_floor_is_the_one_kind_that_follows_nothing() -> None:
+    assert [kind for kind, section in EVERY.items() if is_floor(section(kind=kind))] == ["unlinked"]
+    floor = UnlinkedTracker(kind="unlinked", description="a knob without effect would promise what is not so")
+    assert identity(floor) == {"kind": "unlinked"} and not needs_pixels(floor)
 
 
 def build(values: dict[str, object]) -> Tracker:
@@ -103,6 +119,7 @@ def test_kind_chooses_the_section() -> None:
         ({"kind": "occluboost", "ams_enabled": False, "ams_alpha0": 0.2}, "only with ams_enabled: true"),
         ({"kind": "occluboost", "ams_alpha0": 1.0}, "less than 1"),
         ({"kind": "strongsort"}, "strongsort"),
+        ({"kind": "unlinked", "classes_separately": True}, "unknown key 'classes_separately'"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(values: dict[str, object], says: str) -> None:

@@ -73,6 +73,34 @@ def test_known_counts_of_a_track_that_changes_its_id() -> None:
     assert overall["HOTA"] == pytest.approx(np.sqrt(9 / 11 * association))
 
 
+@pytest.mark.parametrize(("objects", "frames"), [(1, 2), (1, 10), (3, 7)])
+def test_tracks_that_link_nothing_have_the_lowest_association(objects: int, frames: int) -> None:
+    """Perfect boxes, every box an id of its own: of an object's T boxes any one id holds 1, and T − 1 times it changes.
+
+    AssA: TPA / (TPA + FNA + FPA) = 1 / T for every box. IDF1: 2·1 / (T + T), one of T ids per object. MOTA: T − 1 switches.
+    """
+    truth = pd.concat([walk("a", number, frames, 200.0 * number) for number in range(objects)], ignore_index=True)
+    unlinked = truth.assign(track=range(1, len(truth) + 1))
+    overall = evaluate(truth, unlinked, every_frame(["a"], frames), ["person"])["overall"]
+    assert overall["DetA"] == pytest.approx(1.0) and overall["AssA"] == pytest.approx(1 / frames)
+    assert overall["HOTA"] == pytest.approx(np.sqrt(1 / frames))
+    assert overall["IDF1"] == pytest.approx(1 / frames) and overall["MOTA"] == pytest.approx(1 / frames)
+    assert (overall["IDSW"], overall["FP"], overall["FN"]) == (objects * (frames - 1), 0, 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_identity_scores_are_those_of_trackevals_own_assignment(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On random walks of which a share of the boxes has ids of their own; ours takes a smaller matrix."""
+    truth, found, frames = random_world(5, 6)
+    alone = np.random.default_rng(1).random(len(found)) < share
+    found["track"] = np.where(alone, 10_000 + np.arange(len(found)), found["track"])
+    ours = evaluate(truth, found, frames, ["person", "truck"])
+    monkeypatch.setattr("lib.metrics.tracking._Identity", trackeval.metrics.Identity)
+    theirs = evaluate(truth, found, frames, ["person", "truck"])
+    assert ours["overall"] == theirs["overall"] and ours["per_class"] == theirs["per_class"]
+    pd.testing.assert_frame_equal(ours["units"], theirs["units"])
+
+
 def test_equal_ids_of_two_videos_are_two_objects() -> None:
     truth = pd.concat([walk("a", 1, 10, 0), walk("b", 1, 10, 0)])
     swapped = truth.assign(track=np.where(truth["video"] == "a", 1, 2))

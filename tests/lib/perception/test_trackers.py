@@ -3,18 +3,22 @@ that each setting reaches the tracker object."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib.config.base import identity
-from lib.config.track import ByteTracker, OcSortTracker, SfSortTracker, Tracker, needs_pixels
+from lib.config.track import ByteTracker, OcSortTracker, SfSortTracker, Tracker, UnlinkedTracker, needs_pixels
 from lib.config.track_camera import BoostTracker, BotSortTracker, DeepOcSortTracker, HybridSortTracker, OccluBoostTracker
 from lib.data.video import write_video
 from lib.files import DataError
 from lib.perception.trackers import RENAMED, build_tracker, track_chunk, track_video
 from lib.tables import COLUMNS, DETECTIONS, TRACK_STATS, TRACKS, empty, read_table, write_table
+from tests.conftest import PROJECT
 
 SIZE, FPS, FRAMES = (320, 192), 25.0, 80
 KALMAN = {
@@ -362,6 +366,54 @@ def test_frames_that_nobody_labelled_are_not_empty_frames() -> None:
     assert tracks["track"].nunique() == 1 and len(tracks) == 10 and stats["frames"].tolist() == [10]
     fed, _ = track_chunk(videos, sparse, settings, stride=1)
     assert len(fed) < len(tracks) / 2
+
+
+FLOOR = UnlinkedTracker(kind="unlinked")
+
+
+def test_the_floor_follows_nothing_and_changes_nothing() -> None:
+    """Every detection, bit for bit, is a track of its own; ids count from 1 in the order of frames."""
+    truth = crossing("v", missing=(0, 7)).sample(frac=1.0, random_state=0)
+    tracks = run(truth, FLOOR)
+    ordered = truth.sort_values("frame", kind="stable").reset_index(drop=True)[list(COLUMNS[DETECTIONS])]
+    pd.testing.assert_frame_equal(tracks[list(COLUMNS[DETECTIONS])], ordered, check_exact=True)
+    assert tracks["track"].tolist() == list(range(1, len(truth) + 1))
+    assert len(run(empty(DETECTIONS), FLOOR)) == 0
+    with pytest.raises(ValueError, match="not looked at"):
+        run(truth, FLOOR, frames=range(0, FRAMES, 2))
+
+
+def test_the_floor_cuts_boxes_where_others_do() -> None:
+    table = pd.DataFrame([["v", 0, 0.0, "a", 0.9, -20.0, 10.0, 30.0, 60.0]] * 2, columns=list(COLUMNS[DETECTIONS]))
+    table.loc[1, ["x1", "x2"]] = [-40.0, -10.0]  # nothing of it is inside
+    options = {"frames": range(1), "fps": FPS}
+    cut = track_video(table, FLOOR, frame_size=SIZE, **options)
+    assert cut[["x1", "x2", "track"]].to_numpy().tolist() == [[0.0, 30.0, 1]]
+    for size, clip in ((SIZE, False), ((0, 0), True)):
+        kept = track_video(table, FLOOR, frame_size=size, clip=clip, **options)
+        assert kept["x1"].tolist() == [-20.0, -40.0] and kept["track"].tolist() == [1, 2]
+
+
+def test_the_floor_of_a_chunk_needs_neither_boxmot_nor_pictures(tmp_path) -> None:
+    facts = {"original": "v", "kind": "none", "frames": FRAMES, "width": SIZE[0], "height": SIZE[1], "fps": FPS}
+    videos = pd.DataFrame([{"video": name} | facts for name in ("one", "two")])
+    tables = [crossing("one"), crossing("two", seed=1)]
+    detections = pd.concat(tables)[list(COLUMNS[DETECTIONS])]
+    tracks, stats = track_chunk(videos, detections, FLOOR, stride=1)
+    write_table(tmp_path / "tracks.parquet", tracks, TRACKS)
+    expected = {name: list(range(1, len(table) + 1)) for name, table in zip(("one", "two"), tables, strict=True)}
+    assert tracks.groupby("video")["track"].apply(list).to_dict() == expected
+    assert stats["frames"].tolist() == [FRAMES, FRAMES]
+    videos.to_pickle(tmp_path / "videos")
+    detections.to_pickle(tmp_path / "detections")
+    code = (
+        "import sys, pandas; from lib.config.track import UnlinkedTracker; from lib.perception.trackers import track_chunk;"
+        "tables = [pandas.read_pickle(f'{sys.argv[1]}/{name}') for name in ('videos', 'detections')];"
+        "tracks, _ = track_chunk(*tables, UnlinkedTracker(kind='unlinked'), stride=1);"
+        "print(len(tracks), 'boxmot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, cwd=PROJECT, check=True)
+    assert done.stdout.split() == [str(len(detections)), "False"]
 
 
 FOLLOWING = [

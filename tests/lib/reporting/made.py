@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from matplotlib.figure import Figure
 
 from lib.files import write_json
 from lib.metrics.detection import evaluate, match_units
@@ -108,6 +110,14 @@ def write_counts(results: Path, arm: str, frames: dict[str, int], *, seed: int =
     }
     counts = {"arm": arm, "seed": seed, "frames": sum(frames.values()), "classes": classes}
     write_json(results / "subsets" / dataset / arm / f"seed={seed}.counts.json", counts)
+
+
+def captured(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved from now on."""
+    kept: list[Figure] = []
+    saved = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (kept.append(self), saved(self, *a, **k))[1])
+    return kept
 
 
 def settings(variants: dict[str, dict[str, Any]], **board: Any) -> dict[str, Any]:

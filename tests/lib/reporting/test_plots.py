@@ -9,7 +9,6 @@ import made
 import matplotlib.image
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from lib.config.report import ReportSettings
 from lib.reporting import plots, style
@@ -21,20 +20,12 @@ def ink(path: Path) -> float:
     return float((matplotlib.image.imread(path)[..., :3].min(axis=2) < 0.99).mean())
 
 
-def captured(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved from now on."""
-    kept: list[Figure] = []
-    saved = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (kept.append(self), saved(self, *a, **k))[1])
-    return kept
-
-
 def test_labels_of_a_long_board_do_not_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"person-25--lr-5e-{number}--optimizer-adamw--imgsz-640-and-more" for number in range(12)]
     for number, name in enumerate(names):
         made.write_cell(tmp_path, name, {"person": list(range(12 - number))}, videos=12)
     found = score_board("main", made.settings({name: {} for name in names}), tmp_path)
-    figures = captured(monkeypatch)
+    figures = made.captured(monkeypatch)
     plots.board_figure(found, tmp_path / "board.png", ReportSettings(dpi=80))
     labels = figures[0].axes[0].get_yticklabels()
     boxes = [label.get_window_extent() for label in labels]
@@ -47,7 +38,7 @@ def test_labels_of_a_long_board_do_not_overlap(tmp_path: Path, monkeypatch: pyte
 def test_class_panels_are_as_many_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made.write_cell(tmp_path, "a", {name: [0, 1] for name in "abcdef"}, videos=12)
     found = score_board("main", made.settings({"a": {}}), tmp_path)
-    figures = captured(monkeypatch)
+    figures = made.captured(monkeypatch)
     for panels in (0, 2, 12):
         plots.board_figure(found, tmp_path / "board.png", ReportSettings(dpi=60, class_panels=panels))
     assert [len(figure.axes) for figure in figures] == [1, 3, 7]

@@ -19,12 +19,12 @@ import pytest
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from lib.config.world import WorldSource
+from lib.config.world import CLASSES, WorldSource
 from lib.data.world.burdens import BURDENS_M
 from lib.data.world.draw import SEEN_PX, SEEN_SHARE, Painter
 from lib.data.world.files import generate
 from lib.data.world.motion import simulate
-from lib.data.world.plan import CLASSES, plan_videos
+from lib.data.world.plan import plan_videos
 
 TINY: dict[str, Any] = {
     "format": "world",

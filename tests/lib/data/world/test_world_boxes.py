@@ -21,11 +21,10 @@ from pycocotools.cocoeval import COCOeval
 
 from lib import tables
 from lib.config.download import CocoSource, Dataset
-from lib.config.world import WorldSource
+from lib.config.world import CLASSES, WorldSource
 from lib.data.ingest import ingest
 from lib.data.sources import read_source
 from lib.data.world.files import annotations_of, generate
-from lib.data.world.plan import CLASSES
 from lib.metrics import detection, tracking
 
 OPTIONS: dict[str, Any] = {"format": "world", "videos": {"train": 6, "test": 6}, "size": (160, 96), "fps": 5.0}

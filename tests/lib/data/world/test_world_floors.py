@@ -19,11 +19,10 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from lib.config.world import WorldSource
+from lib.config.world import CLASSES, WorldSource
 from lib.data.world.askable import askable
 from lib.data.world.events import AUDIO, FRAME, HOOK, MOTION, OBJECTS, Episode
 from lib.data.world.files import generate
-from lib.data.world.plan import CLASSES
 from lib.data.world.questions import answers_of
 from lib.data.world.sounds import tones_of
 from tests.lib.data.world import figures
