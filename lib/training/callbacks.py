@@ -52,6 +52,9 @@ class Step:
 class Callback(Protocol):
     """The hooks; a class that inherits from this has those that it does not write as no-ops."""
 
+    def on_start(self, trainer: Trainer) -> None:
+        """Once, before the first step, behind what a state has restored (trainer.resumed_from says whether one has)."""
+
     def on_step(self, trainer: Trainer, step: Step) -> None:
         """After every optimizer step, also one that was skipped."""
 
@@ -186,7 +189,11 @@ class Logging(Callback):
     def __init__(self, loggers: Loggers, *, every: int) -> None:
         self.loggers, self.every = loggers, every
         self._sums: dict[str, Any] = {}
-        self._count = 0
+        self._count, self._restored = 0, False
+
+    def on_start(self, trainer: Trainer) -> None:
+        if not self._restored:  # an older attempt of other settings may have left its rows
+            self.loggers.load_state_dict({})
 
     def on_step(self, trainer: Trainer, step: Step) -> None:
         for name, value in step.values.items():
@@ -209,7 +216,7 @@ class Logging(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.loggers.load_state_dict(state["loggers"])
-        self._sums, self._count = dict(state["sums"]), state["count"]
+        self._sums, self._count, self._restored = dict(state["sums"]), state["count"], True
 
 
 class Progress(Callback):

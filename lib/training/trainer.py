@@ -161,6 +161,8 @@ class Trainer:
         try:
             check_lengths(self.fabric, len(self.loader))
             self.resume()
+            for callback in self.callbacks:
+                callback.on_start(self)
             while self.step < self.total_steps and not self.reason:
                 self.train_epoch(self.loader.epoch)
             status = "finished"
