@@ -27,3 +27,7 @@ def train_memory(wildcards):
 
 def train_minutes(wildcards):
     return size_of(wildcards, "runtime")
+
+
+def train_gpus(wildcards):
+    return STUDY.gpus_of(wildcards.variant)

@@ -23,7 +23,7 @@ rule train:
         "../envs/vision.yaml"
     threads: train_threads
     resources:
-        gpu=1,
+        gpu=train_gpus,
         mem_mb=train_memory,
         runtime=train_minutes,
         attempt_number=lambda wildcards, attempt: attempt,

@@ -5,20 +5,25 @@ python -m workflow_scripts.train --settings JSON --seed 0 --subset results/subse
     --output results/train/D/VARIANT/seed=0/model.json
 
 A killed training goes on from `state/` beside the output when settings and data are the same; every try is kept in
-`attempts/`. A training whose loss is no number ends well with that status: it is a result.
+`attempts/`. A training whose loss is no number ends well with that status: it is a result. One of our own loop saves its
+state and leaves with code 75 on SIGTERM, on SIGUSR1 and when --time-budget is used up; started again, it goes on at the exact
+step. With `running.launcher` torchrun, accelerate or srun, that launcher starts this same program once for every rank.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from lib import provenance
+from lib.config.running import current_running
 from lib.files import atomic, sha256_file, write_json, write_link, write_text
 from lib.tasks import Trained, TrainJob, task
 from workflow_scripts import _program
 
-SUFFIXES = {"ultralytics": ".pt", "onnx": ".onnx", "floor": ".json"}
+SUFFIXES = {"ultralytics": ".pt", "onnx": ".onnx", "floor": ".json", "safetensors": ".safetensors"}
 
 
 def main() -> None:
@@ -31,6 +36,9 @@ def main() -> None:
         "--weights", type=Path, nargs="?", help="card of the weights to start from (or to take as they are)"
     )
     arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument(
+        "--time-budget", type=minutes, default=None, help="minutes after which a training leaves early, its state saved"
+    )
     arguments.add_argument("--attempt", type=int, default=1, help="number of this try within one run of the workflow")
     arguments.add_argument("--output", type=Path, required=True)
     given = arguments.parse_args()
@@ -39,19 +47,24 @@ def main() -> None:
     inputs = {role: path for role in ("subset", "shards", "weights") if (path := getattr(given, role)) is not None}
     sources = {role: provenance.identity_of(path) for role, path in inputs.items()}
     fingerprint = provenance.identity("train", given.settings["recipe"], given.settings | {"seed": given.seed}, sources)
+    job = TrainJob(
+        settings=given.settings,
+        seed=given.seed,
+        subset=given.subset,
+        shards=given.shards,
+        weights=given.weights,
+        folder=folder,
+        threads=given.threads,
+        time_budget_s=given.time_budget,
+        fingerprint=fingerprint,
+        on_progress=lambda **facts: None,
+    )
+    make = task(given.settings["task"]).train
+    if not current_running().is_first():
+        make(job)  # a further rank of a training: the first one keeps records and results
+        return
     with _program.attempt(folder, fingerprint, given.attempt) as attempt:
-        job = TrainJob(
-            settings=given.settings,
-            seed=given.seed,
-            subset=given.subset,
-            shards=given.shards,
-            weights=given.weights,
-            folder=folder,
-            threads=given.threads,
-            fingerprint=fingerprint,
-            on_progress=attempt.keep,
-        )
-        trained = task(given.settings["task"]).train(job)
+        trained = make(replace(job, on_progress=attempt.keep))
         keep_results(trained, folder)
     cost = _program.attempts_so_far(folder, fingerprint)
     weights = folder / "model.weights"
@@ -61,6 +74,17 @@ def main() -> None:
     outputs = [weights, given.output, folder / "history.csv"]
     provenance.record(outputs, stage="train", settings=given.settings | {"seed": given.seed}, inputs=inputs, extra=cost)
     shutil.rmtree(folder / "state", ignore_errors=True)  # only now: until all results stand, a kill goes on from it
+
+
+def minutes(text: str) -> float:
+    """Minutes above 0 as seconds, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of minutes above 0, got {text!r}")
+    return 60 * value
 
 
 def keep_results(trained: Trained, folder: Path) -> None:

@@ -122,7 +122,11 @@ class Inputs:
 
     def train_weights(self, wildcards: Wildcards) -> str | list[str]:
         variant = self.study.find("variants", wildcards.variant)
-        weights = variant.weights if variant.kind == "pretrained" else self.study.training_of(wildcards.variant).weights
+        weights = (
+            variant.weights
+            if variant.kind == "pretrained"
+            else getattr(self.study.training_of(wildcards.variant), "weights", None)
+        )
         return f"results/weights/{weights}/weights.json" if weights else []
 
     def tested_model(self, wildcards: Wildcards) -> str:

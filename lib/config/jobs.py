@@ -89,7 +89,7 @@ class Jobs:
 
     def arms_on(self, dataset: str, shardset: str) -> list[str]:
         """Arms of one shardset that this study's variants are trained on, on one dataset."""
-        used = {self.study.variants[name].arm for name, on in self.study.trainings() if on == dataset}
+        used = {self.study.variants[name].arm for name, on in self.study.trained_pairs() if on == dataset}
         return sorted(arm for arm in used if arm and self.study.arms[arm].shardset == shardset)
 
     def train(self, wildcards: Wildcards) -> str:
@@ -97,7 +97,7 @@ class Jobs:
         values = {key: getattr(variant, key) for key in ("task", "kind", "floor")}
         training = identity(self.study.training_of(wildcards.variant))
         if variant.kind in ("floor", "pretrained") and variant.floor != "untrained":
-            training = {"imgsz": training["imgsz"]}  # nothing is trained: only the input size reaches the result
+            training = {key: training[key] for key in ("imgsz",) if key in training}  # all that reaches a floor
         return self._text("train", values | {"training": training, "weights": variant.weights})
 
     def predict(self, wildcards: Wildcards) -> str:

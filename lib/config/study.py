@@ -27,10 +27,13 @@ from lib.config.new_variants import parse_new, with_new
 from lib.config.overrides import Override, overridden, parse_overrides
 from lib.config.predict import PredictSettings, Tta
 from lib.config.report import ReportSettings
+from lib.config.running import VARIABLE as RUNNING_VARIABLE
+from lib.config.running import Running
 from lib.config.search import Search
 from lib.config.shard import Shardset
 from lib.config.subsample import Arm
 from lib.config.sweeps import expanded, taken_out
+from lib.config.tasks import TRAINING
 from lib.config.track import Tracker
 from lib.config.train import TrainingSettings
 from lib.config.variants import Variant
@@ -83,7 +86,14 @@ class Study(Section):
     arms: dict[Name, Arm] = Field(default_factory=dict, description="Name → a part of a shardset's frames.")
     allow_equal_arms: bool = Field(False, description="Accept two arms that resolve to the same frames.")
     training: TrainingSettings = Field(
-        default_factory=TrainingSettings, description="What every variant is trained with, unless it says otherwise."
+        default_factory=TrainingSettings,
+        description="What every variant of task detection is trained with, unless it says otherwise.",
+    )
+    trainings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Other task → what its variants are trained with, unless they say otherwise."
+    )
+    running: Running = Field(
+        default_factory=Running, description="Devices and logs of our own training loop; never part of a result."
     )
     variants: dict[Name, Variant] = Field(default_factory=dict, description="Name → what is trained and compared.")
     sweep: dict[str, list[Any]] = Field(
@@ -121,6 +131,11 @@ class Study(Section):
         for place, table, name in _references(self):
             if name not in getattr(self, table):
                 raise ConfigError(f"{place}: unknown {_one_of(table)} {name!r}. {nearest(name, getattr(self, table))}")
+        for task in self.trainings:
+            if task not in TRAINING or task == "detection":
+                others = sorted(set(TRAINING) - {"detection"})
+                raise ConfigError(f"trainings.{task}: no task with defaults here (detection has `training:`). "
+                                  f"{nearest(task, others)}")  # fmt: skip
         for name in self.variants:
             self.training_of(name)
         _refuse_circles(self)
@@ -134,6 +149,7 @@ class Study(Section):
         folders = {variable: str(folder) for variable, folder in self.paths.folders().items() if folder}
         return folders | {
             LIMITS_VARIABLE: self.limits.model_dump_json(),
+            RUNNING_VARIABLE: self.running.model_dump_json(),
             "VIPERSIGHT_DOWNLOADS": self.downloads.model_dump_json(),
             "VIPERSIGHT_UNSAFE_SHA256": ",".join(trusted),
         }
@@ -145,12 +161,13 @@ class Study(Section):
             raise ConfigError(f"unknown {_one_of(table)} {name!r} in study {self.study!r}. {nearest(name, entries)}")
         return entries[name]
 
-    def training_of(self, variant: str) -> TrainingSettings:
-        """The resolved training knobs of a variant: the study's `training:` with the variant's differences."""
-        base, own = self.training.model_dump(mode="json"), self.find("variants", variant).training
-        values = merged({"training": base}, {"training": own})["training"]
+    def training_of(self, variant: str) -> Any:
+        """The resolved training knobs of a variant, of its task's class: the study's defaults with its differences."""
+        entry = self.find("variants", variant)
+        base = self.training.model_dump(mode="json") if entry.task == "detection" else self.trainings.get(entry.task, {})
+        values = merged({"training": base}, {"training": entry.training})["training"]
         try:
-            return TrainingSettings.model_validate(values)
+            return TRAINING[entry.task].model_validate(values)
         except ValidationError as error:
             raise ConfigError(explain(error, f"variants.{variant}.training", values)) from error
 
@@ -166,13 +183,23 @@ class Study(Section):
         entry = self.find("variants", variant)
         if entry.size:
             return entry.size
-        return MODEL_SIZES.get(self.training_of(variant).model[-1], "medium") if entry.kind == "model" else "tiny"
+        if entry.kind != "model":
+            return "tiny"
+        model = str(getattr(self.training_of(variant), "model", ""))
+        return MODEL_SIZES.get(model[-1:], "medium")
+
+    def gpus_of(self, variant: str) -> int:
+        """GPUs on each node for a training of this variant: one per process of our own loop, else one."""
+        training = self.training_of(variant)
+        if not hasattr(training, "devices"):
+            return 1
+        return 0 if self.running.device == "cpu" else int(training.devices)
 
     def trained_on(self, variant: str, dataset: str) -> str:
         """The dataset that a variant is trained on when it is evaluated on `dataset`."""
         return self.find("variants", variant).train_on or dataset
 
-    def trainings(self) -> set[tuple[str, str]]:
+    def trained_pairs(self) -> set[tuple[str, str]]:
         """Every (variant, dataset that it is trained on) that boards and weights ask for."""
         pairs = {(variant, board.dataset) for board in self.boards.values() for variant in board.variants or ()}
         pairs |= {(one.variant, one.dataset) for one in self.weights.values() if one.variant}
@@ -264,7 +291,7 @@ def _refuse_unknown_classes(study: Study) -> None:
     """
     datasets: dict[str, set[str]] = {}
     stated = {(name, variant.train_on) for name, variant in study.variants.items() if variant.train_on}
-    for name, dataset in study.trainings() | stated:
+    for name, dataset in study.trained_pairs() | stated:
         datasets.setdefault(study.variants[name].arm or "", set()).add(dataset)
     for name, arm in study.arms.items():
         for dataset in sorted(datasets.get(name, ())):

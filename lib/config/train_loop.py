@@ -1,25 +1,18 @@
-"""What our own training loop is told: budget, batches, precision, averages, stopping, devices, loggers.
+"""What our own training loop is told: budget, batches, precision, averages, stopping.
 
-Not here: optimizer and learning rate (train_optim.py), the loop that obeys (lib/training/trainer.py), YOLO's settings
-(train.py). Nothing here imports torch.
+Not here: optimizer and learning rate (train_optim.py), devices, workers and logs, which change no result (running.py), the
+loop that obeys (lib/training/trainer.py), YOLO's settings (train.py). Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from lib.config.base import Section
 from lib.config.train_optim import Mode, OptimizerSettings, ScheduleSettings
-
-SECRET_KEYS = ("api_key", "apikey", "key", "token", "password", "secret")
-_LIKE_A_KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])|wandb_v\d_", re.IGNORECASE)
-_NOT_IN_A_PROJECT = r"[/\\#?%:]"
-_SECRET_HINT = "Hint: `export WANDB_API_KEY=…` or `wandb login`; settings are written beside every result."
 
 
 class LoopBudget(Section):
@@ -98,52 +91,6 @@ class StoppingSettings(Section):
     )
 
 
-class WandbSettings(Section):
-    """Weights & Biases. Its API key is never a setting: it comes from WANDB_API_KEY or `wandb login`."""
-
-    project: str = Field(min_length=1, max_length=128, description="Project that the run is shown in.")
-    entity: str | None = Field(None, min_length=1, description="Team or user; null = the account's own.")
-    mode: Literal["online", "offline"] = Field(
-        "online", description="offline = no network; files below the run's folder, sent later with `wandb sync`."
-    )
-    tags: list[str] = Field(default_factory=list, description="Words to find the run by.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_secrets(cls, data: Any) -> Any:
-        """The message never repeats what was given (a `secret…` fault hides its value in `explain`)."""
-        for key in data if isinstance(data, dict) else ():
-            if str(key).lower() in SECRET_KEYS:
-                raise PydanticCustomError(
-                    "secret_key", "{key} is never a setting. {hint}", {"key": key, "hint": _SECRET_HINT}
-                )
-        return data
-
-    @field_validator("project", "entity", "tags")
-    @classmethod
-    def _not_a_key(cls, value: Any) -> Any:
-        for text in value if isinstance(value, list) else [value or ""]:
-            if _LIKE_A_KEY.search(text):
-                raise PydanticCustomError("secret_value", "this looks like an API key. {hint}", {"hint": _SECRET_HINT})
-        return value
-
-    @field_validator("project")
-    @classmethod
-    def _name_that_wandb_takes(cls, project: str) -> str:
-        wrong = sorted(set(re.findall(_NOT_IN_A_PROJECT, project)))
-        if wrong:
-            raise ValueError(f"must not hold {' '.join(wrong)}. Hint: {re.sub(_NOT_IN_A_PROJECT, '-', project)!r}")
-        return project
-
-
-class LoggerSettings(Section):
-    """Where the course of a training is written; history.csv and the console always."""
-
-    log_every: int = Field(10, ge=1, description="Steps between logged rows; higher is coarser and writes less.")
-    tensorboard: bool = Field(True, description="true = TensorBoard event files in `tensorboard/` beside the results.")
-    wandb: WandbSettings | None = Field(None, description="Weights & Biases; null = not used.")
-
-
 class LoopSettings(Section):
     """One training by our own loop, whatever the task."""
 
@@ -177,9 +124,6 @@ class LoopSettings(Section):
         description="Logged values whose best checkpoint is kept, and whether low (min) or high (max) is good; the first "
         "one chooses the delivered weights.",
     )
-    keep_last: int = Field(
-        2, ge=1, le=100, description="Newest checkpoints that are kept; higher survives more damage, costs disk."
-    )
     nan_skips: int = Field(
         0,
         ge=0,
@@ -191,23 +135,8 @@ class LoopSettings(Section):
         False,
         description="true = activations are calculated again in the backward pass: less memory, about a third slower.",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = a GPU where there is one.")
     devices: int = Field(1, ge=1, description="Processes on each node, one per device; higher is faster, same samples.")
     nodes: int = Field(1, ge=1, description="Machines that train together.")
-    launcher: Literal["self", "torchrun", "accelerate", "srun"] = Field(
-        "self",
-        description="Who starts the processes: self = the program itself (one node); the others have started it already. "
-        "Stated, never guessed from the environment.",
-    )
-    workers: int = Field(
-        2, ge=0, description="Processes per device that read samples; higher feeds faster, 0 = the training's own."
-    )
-    stall_seconds: float = Field(
-        1800.0,
-        gt=0,
-        description="Seconds without a finished step or evaluation batch after which the training counts as stuck.",
-    )
-    loggers: LoggerSettings = Field(default_factory=LoggerSettings, description="Where its course is written.")
 
     @field_validator("accumulate", mode="before")
     @classmethod
@@ -222,14 +151,6 @@ class LoopSettings(Section):
         if not best or "" in best:
             raise ValueError("name at least one logged value, by which weights are chosen. Hint: {val/loss: min}")
         return best
-
-    @model_validator(mode="after")
-    def _devices_fit(self) -> LoopSettings:
-        if self.precision == "fp16" and self.device == "cpu":
-            raise ValueError("precision fp16 needs a GPU, device is cpu. Hint: precision: bf16, or fp32.")
-        if self.launcher == "self" and self.nodes > 1:
-            raise ValueError(f"launcher self starts one node, nodes is {self.nodes}. Hint: launcher: srun, or torchrun.")
-        return self
 
     @model_validator(mode="after")
     def _one_direction_per_metric(self) -> LoopSettings:

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from lib.config.base import Name, Section, shown
+from lib.config.base import Name, Section, nearest, shown
 from lib.config.search import Search
+from lib.config.tasks import TRAINING
 
 
 class Variant(Section):
     """One row of a leaderboard: a model trained on one arm, a floor without learning, or pretrained weights as they are."""
 
-    task: Literal["detection"] = Field("detection", description="Which task binds data, model, loss and metric.")
+    task: str = Field(
+        "detection",
+        description="Which task binds data, model, loss and metric.",
+        json_schema_extra={"enum": sorted(TRAINING)},
+    )
     kind: Literal["model", "floor", "pretrained"] = Field(
         "model",
         description="model = trained here; floor = what can be had without looking; pretrained = weights as they are.",
@@ -29,7 +34,10 @@ class Variant(Section):
     arm: Name | None = Field(None, description="Which sampling arm it is trained (a floor: fitted) on.")
     train_on: Name | None = Field(None, description="Dataset to train on when it differs from the board's (transfer).")
     weights: Name | None = Field(None, description="With kind pretrained: the `weights:` entry that is evaluated.")
-    training: dict[str, Any] = Field(default_factory=dict, description="Differences from the study's `training:` block.")
+    training: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Differences from the study's `training:` (task detection) or `trainings:` (other tasks).",
+    )
     seeds: list[int] | None = Field(None, description="Seeds of this variant when they differ from the study's.")
     sweep: dict[str, list[Any]] = Field(
         default_factory=dict,
@@ -47,6 +55,13 @@ class Variant(Section):
         None, "Size class for threads, memory and minutes (rules/resources.smk); null = by the model's own size."
     )
     description: str = shown("", "One sentence for people.")
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str) -> str:
+        if task not in TRAINING:
+            raise ValueError(f"unknown task {task!r}. {nearest(task, TRAINING)}")
+        return task
 
     @model_validator(mode="after")
     def _consistent(self) -> Variant:

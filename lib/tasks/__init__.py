@@ -29,6 +29,7 @@ class TrainJob:
     weights: Path | None  # card of starting (or pretrained) weights
     folder: Path  # results/train/{dataset}/{variant}/seed={seed}
     threads: int
+    time_budget_s: float | None  # seconds after which it should leave early with its state saved; None = no limit
     fingerprint: str
     on_progress: Callable[..., None]  # keeps facts of the running attempt
 

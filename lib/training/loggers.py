@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lib.config.base import ConfigError
-from lib.config.train_loop import LoggerSettings, WandbSettings
+from lib.config.running import LoggerSettings, WandbSettings
 from lib.history import HistoryCsv
 from lib.training.console import ConsoleLogger
 

@@ -48,6 +48,8 @@ def start(*, device: str, devices: int, precision: str, launcher: str = "self", 
         raise ConfigError(f"precision {precision!r} is unknown. {nearest(precision, PRECISIONS)}")
     if min(devices, nodes) < 1:
         raise ConfigError(f"devices and nodes must be at least 1, got {devices} and {nodes}.")
+    if launcher == "self" and nodes > 1:
+        raise ConfigError(f"running.launcher: self starts one node, nodes is {nodes}. Hint: launcher: srun, or torchrun.")
     accelerator = choose_device(device, devices)
     if precision == "fp16" and accelerator == "cpu":
         raise ConfigError("precision fp16 needs a GPU. Hint: bf16 or fp32 on a CPU.")
@@ -67,12 +69,6 @@ def start(*, device: str, devices: int, precision: str, launcher: str = "self", 
             f"devices: {ranks} in all, but {fabric.world_size} ranks run. Hint: is launcher: {launcher} right?"
         )
     return fabric
-
-
-def is_first(launcher: str) -> bool:
-    """Whether this process is rank 0, as far as can be told before `start`: the one that keeps records and results."""
-    names = {"self": "LOCAL_RANK", "srun": "SLURM_PROCID"}
-    return int(os.environ.get(names.get(launcher, "RANK"), "0")) == 0
 
 
 def choose_device(device: str, needed: int) -> str:

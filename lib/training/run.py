@@ -6,7 +6,7 @@ itself (trainer.py), and what a task's model, loss, batches and scores are (lib/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from lib.config.base import ConfigError
+from lib.config.running import Running, current_running
 from lib.config.train_loop import LoopSettings
 from lib.models.weights import save_weights
 from lib.training import processes
@@ -71,21 +72,23 @@ def train(
     fingerprint: str,
     seed: int,
     name: str,
+    running: Running | None = None,
     stop: StopRequest | None = None,
     on_progress: Callable[..., None] | None = None,
-    config: Mapping[str, Any] | None = None,
 ) -> LoopResult | None:
     """Train with these settings; every rank calls it, and all but the first get None.
 
-    state: folder of this training alone. name: what loggers call it. stop: asks to leave early; then Preempted is raised,
-    with the state saved. on_progress: told facts after each evaluation. config: shown by W&B beside the curves.
+    state: folder of this training alone. name: what loggers call it. running: on what and with which logs, null = as the
+    run was told (VIPERSIGHT_RUNNING). stop: asks to leave early; then Preempted is raised, with the state saved.
+    on_progress: told facts after each evaluation.
     """
+    running = running or current_running()
     fabric = processes.start(
-        device=settings.device,
+        device=running.device,
         devices=settings.devices,
         nodes=settings.nodes,
         precision=settings.precision,
-        launcher=settings.launcher,
+        launcher=running.launcher,
     )
     seed_everything(seed)
     model = parts.build()
@@ -101,7 +104,7 @@ def train(
         store = None
         if fabric.is_global_zero:
             store = opened.enter_context(
-                CheckpointStore(state, fingerprint=fingerprint, keep_last=settings.keep_last, best=settings.best)
+                CheckpointStore(state, fingerprint=fingerprint, keep_last=running.keep_last, best=settings.best)
             )
         ema = Ema(model, decay=settings.ema.decay, warmup=settings.ema.warmup) if settings.ema else None
         trainer = Trainer(
@@ -114,7 +117,7 @@ def train(
             fabric=fabric,
             evaluator=parts.evaluator(fabric.world_size, fabric.global_rank),
             store=store,
-            callbacks=_callbacks(settings, fabric, ema, state, name, total, on_progress, config),
+            callbacks=_callbacks(settings, running, fabric, ema, state, name, total, on_progress),
             stop=stop,
             halving=parts.halving(),
             step=parts.step,
@@ -129,13 +132,13 @@ def train(
 
 def _callbacks(
     settings: LoopSettings,
+    running: Running,
     fabric: Fabric,
     ema: Ema | None,
     state: Path,
     name: str,
     total: int,
     on_progress: Callable[..., None] | None,
-    config: Mapping[str, Any] | None,
 ) -> list[Callback]:
     """In the order in which they act: the average before it is logged, the guard before anything is counted on."""
     made: list[Callback] = [NonFiniteGuard(skips=settings.nan_skips, folder=state), Required(settings.best, setting="best")]
@@ -148,15 +151,15 @@ def _callbacks(
     if fabric.is_global_zero:
         samples = settings.batch * settings.accumulate * fabric.world_size
         loggers = make_loggers(
-            settings.loggers,
+            running.loggers,
             history=state / "history.csv",
             folder=state,
             name=name,
             total_steps=total,
             samples_per_step=samples,
-            config=config,
+            config=settings.model_dump(mode="json"),
         )
-        made.append(Logging(loggers, every=settings.loggers.log_every))
+        made.append(Logging(loggers, every=running.loggers.log_every))
         if on_progress is not None:
             made.append(Progress(on_progress))
     return made

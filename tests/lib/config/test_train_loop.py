@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lib.config.base import canonical, explain
+from lib.config.base import ConfigError, canonical, explain
 from lib.config.documentation import _sections
+from lib.config.running import VARIABLE, Running, current_running
+from lib.config.study import Study
 from lib.config.train_loop import LoopBudget, LoopSettings
 from lib.config.train_optim import ScheduleSettings
 
@@ -55,13 +57,7 @@ PLATEAU = {"name": "plateau", "metric": "val/loss"}
         ({"schedule": PLATEAU | {"metric": "val/AP"}, "best": {"val/AP": "max"}}, "schedule.mode: val/AP is min here"),
         ({"best": {}}, "name at least one logged value"),
         ({"best": {"val/loss": "low"}}, "'min' or 'max'"),
-        ({"precision": "fp16", "device": "cpu"}, "Hint: precision: bf16"),
-        ({"nodes": 2}, "Hint: launcher: srun"),
-        ({"launcher": "slurm"}, "'srun'"),
         ({"ema": {"decay": 1.0}}, "less than 1"),
-        ({"loggers": {"wandb": {}}}, "project: is required"),
-        ({"loggers": {"wandb": {"project": "team/x"}}}, "must not hold /. Hint: 'team-x'"),
-        ({"loggers": {"wandb": {"project": "x", "mode": "ofline"}}}, "did you mean 'offline'"),
     ],
 )
 def test_wrong_settings_are_refused_with_a_hint(values: dict[str, Any], message: str) -> None:
@@ -70,13 +66,42 @@ def test_wrong_settings_are_refused_with_a_hint(values: dict[str, Any], message:
     assert message in explain(refusal.value, "loop", values)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"launcher": "slurm"}, "'srun'"),
+        ({"device": "gpu"}, "'cuda'"),
+        ({"keep_last": 0}, "greater than or equal to 1"),
+        ({"loggers": {"wandb": {}}}, "project: is required"),
+        ({"loggers": {"wandb": {"project": "team/x"}}}, "must not hold /. Hint: 'team-x'"),
+        ({"loggers": {"wandb": {"project": "x", "mode": "ofline"}}}, "did you mean 'offline'"),
+    ],
+)
+def test_what_running_refuses(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Running.model_validate(values)
+    assert message in explain(refusal.value, "running", values)
+
+
+def test_running_reaches_programs_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert current_running() == Running()
+    monkeypatch.setenv(VARIABLE, Study.model_validate({"study": "s", "running": {"workers": 5}}).site()[VARIABLE])
+    assert current_running().workers == 5
+    monkeypatch.setenv(VARIABLE, '{"workers": -1}')
+    with pytest.raises(ConfigError, match=r"VIPERSIGHT_RUNNING is not valid: running\.workers"):
+        current_running()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert not Running().is_first() and Running(launcher="srun").is_first()
+
+
 @pytest.mark.parametrize("key", ["api_key", "API_KEY", "token"])
 def test_an_api_key_is_never_a_setting_and_never_repeated(key: str) -> None:
     secret = "5" + "0123456789abc" * 3
     for wandb in ({"project": "x", key: secret}, {"project": secret}, {"project": "x", "tags": [secret]}):
         with pytest.raises(ValidationError) as refusal:
-            LoopSettings.model_validate({"loggers": {"wandb": wandb}})
-        told = explain(refusal.value, "loop", {"loggers": {"wandb": wandb}})
+            Running.model_validate({"loggers": {"wandb": wandb}})
+        told = explain(refusal.value, "running", {"loggers": {"wandb": wandb}})
         assert "WANDB_API_KEY" in told and secret not in told
 
 
@@ -96,15 +121,14 @@ def test_settings_survive_canonical_json() -> None:
         "schedule": PLATEAU | {"warmup_ratio": 0.1, "patience": 2},
         "ema": {},
         "stopping": {"patience": 4},
-        "loggers": {"wandb": {"project": "site", "mode": "offline", "tags": ["a"]}},
     }
     settings = LoopSettings.model_validate(rich)
     assert LoopSettings.model_validate_json(canonical(settings.model_dump(mode="json"))) == settings
 
 
 def test_every_field_says_what_it_means() -> None:
-    sections = dict(_sections(LoopSettings, "loop"))
-    assert {"loop", "loop.optimizer", "loop.schedule", "loop.ema", "loop.loggers.wandb"} <= set(sections)
+    sections = dict(_sections(LoopSettings, "loop")) | dict(_sections(Running, "running"))
+    assert {"loop", "loop.optimizer", "loop.schedule", "loop.ema", "running.loggers.wandb"} <= set(sections)
     silent = [
         f"{place}.{key}"
         for place, one in sections.items()

@@ -19,7 +19,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lib.config.base import ConfigError
-from lib.config.train_loop import LoggerSettings, WandbSettings
+from lib.config.running import LoggerSettings, WandbSettings
 from lib.files import DataError, read_json
 from lib.history import read_rows
 from lib.training.console import duration
@@ -132,7 +132,7 @@ def test_wandb_offline_keeps_its_run_and_no_key(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.slow
 def test_wandb_without_a_key_says_what_to_do(tmp_path: Path) -> None:
     code = (
-        "import pathlib\nfrom lib.config.train_loop import WandbSettings\nfrom lib.training.loggers import WandbLogger\n"
+        "import pathlib\nfrom lib.config.running import WandbSettings\nfrom lib.training.loggers import WandbLogger\n"
         "WandbLogger(pathlib.Path('run'), WandbSettings(project='site'), name='a').load_state_dict({})"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")} | {"HOME": str(tmp_path)}

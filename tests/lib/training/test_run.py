@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lib.config.base import ConfigError
+from lib.config.running import VARIABLE, Running
 from lib.config.train_loop import LoopSettings
 from lib.training import run
 from lib.training.preemption import PREEMPTED
@@ -30,12 +31,10 @@ SETTINGS: dict[str, Any] = {
     "batch": 4,
     "accumulate": 3,
     "precision": "fp32",
-    "device": "cpu",
     "ema": {"decay": 0.9},
     "optimizer": {"lr": 3e-3},
-    "loggers": {"log_every": 1, "tensorboard": False},
-    "workers": 0,
 }
+RUNNING = Running.model_validate({"device": "cpu", "loggers": {"log_every": 1, "tensorboard": False}})
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +87,7 @@ def start(manifest: Path, state: Path, *words: str, **more: Any) -> subprocess.P
     ]
     return subprocess.Popen(
         command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", VARIABLE: RUNNING.model_dump_json()},
     )  # fmt: skip
 
 
@@ -169,7 +168,13 @@ def test_other_settings_start_afresh(manifest: Path, tmp_path: Path, capsys: pyt
     again = trained(manifest, tmp_path / "state", **short)
     assert first.resumed_from == 0 and again.resumed_from == 4
     other = run.train(
-        settings(**short), toy.parts(manifest), state=tmp_path / "state", fingerprint="other", seed=0, name="toy"
+        settings(**short),
+        toy.parts(manifest),
+        state=tmp_path / "state",
+        fingerprint="other",
+        seed=0,
+        name="toy",
+        running=RUNNING,
     )
     assert other is not None and other.resumed_from == 0
     assert "ignoring" in capsys.readouterr().err

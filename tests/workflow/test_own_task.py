@@ -1,0 +1,224 @@
+"""A small real task whose model we write, through the `train` rule itself: it learns, is killed and goes on, stops when
+asked, runs in two processes, and reruns exactly when it should."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from lib.files import read_json
+from lib.training.preemption import PREEMPTED
+from tests.conftest import PROJECT
+from tests.lib.training.toy import equal
+from tests.workflow.conftest import TINY, copy_project
+
+pytestmark = pytest.mark.slow
+
+SOURCES = PROJECT / "tests/workflow/own_task"
+TRAINING: dict[str, Any] = {
+    "budget": {"steps": 120, "evaluate_every_steps": 20},
+    "batch": 4,
+    "accumulate": 2,
+    "precision": "fp32",
+    "optimizer": {"lr": 1e-2},
+    "ema": {"decay": 0.9},
+    "best": {"val/accuracy": "max"},
+}
+
+
+def study() -> dict[str, Any]:
+    """The tiny world, without a detector: one arm, one variant of the task."""
+    made = copy.deepcopy({key: TINY[key] for key in ("seeds", "datasets")}) | {"study": "own"}
+    made["shardsets"] = {"bare": {"splits": ["train", "val"], "stride": 2}}
+    made["arms"] = {"all": {"shardset": "bare", "background": "all"}}
+    made["trainings"] = {"presence": TRAINING}
+    made["variants"] = {"shows": {"task": "presence", "arm": "all", "size": "tiny"}}
+    made["running"] = {"device": "cpu", "workers": 0, "loggers": {"log_every": 2, "tensorboard": False}}
+    return made
+
+
+class Copy:
+    """A copy of the project with the task added as DESIGN says: a file, a settings class, and a line in two registries."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = copy_project(folder)
+        shutil.copy(SOURCES / "presence.py", self.folder / "lib/tasks/presence.py")
+        shutil.copy(SOURCES / "train_presence.py", self.folder / "lib/config/train_presence.py")
+        self.replace("lib/tasks/__init__.py", '"detection": "lib.tasks.detection"', ', "presence": "lib.tasks.presence"')
+        self.replace("lib/config/tasks.py", '"detection": TrainingSettings', ', "presence": PresenceTraining')
+        self.replace("lib/config/tasks.py", "from lib.config.train import TrainingSettings",
+                     "\nfrom lib.config.train_presence import PresenceTraining")  # fmt: skip
+        self.study = study()
+
+    def replace(self, file: str, line: str, more: str) -> None:
+        text = (self.folder / file).read_text()
+        assert text.count(line) == 1, f"{file} should hold {line!r} once"
+        (self.folder / file).write_text(text.replace(line, line + more))
+
+    def command(self, *words: str) -> list[str]:
+        path = self.folder / "study.yaml"
+        path.write_text(yaml.safe_dump(self.study, sort_keys=False))
+        return [sys.executable, "-m", "snakemake", "-c2", "--configfile", str(path), *words]
+
+    def environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE_", "VIPERSIGHT_"))}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+        return kept | {"PATH": path, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*words), cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=900
+        )
+        assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:] + self.log()
+        return done
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(
+            self.command(*words), cwd=self.folder, env=self.environment(), start_new_session=True, stdout=quiet,
+            stderr=quiet,
+        )  # fmt: skip
+
+    @property
+    def cell(self) -> Path:
+        return self.folder / "results/train/site/shows/seed=0"
+
+    def log(self) -> str:
+        path = self.folder / "results/logs/train/site/shows/seed=0.log"
+        return path.read_text()[-3000:] if path.exists() else ""
+
+    def wait_for_row(self, step: int) -> None:
+        until = time.monotonic() + 300
+        path = self.cell / "state/history.csv"
+        while not path.exists() or not any(line.startswith(f"{step},") for line in path.read_text().splitlines()):
+            assert time.monotonic() < until, "the training does not get on: " + self.log()
+            time.sleep(0.02)
+
+
+TARGET = "results/train/site/shows/seed=0/model.json"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A training that nothing interrupts."""
+    tree = Copy(tmp_path_factory.mktemp("own") / "project")
+    tree.run("--", TARGET)
+    return tree
+
+
+def again(trained: Copy, folder: Path) -> Copy:
+    """The same tree without its training: only that is made again."""
+    tree = Copy(folder)
+    shutil.copytree(trained.folder / "results", tree.folder / "results", dirs_exist_ok=True)
+    shutil.copytree(trained.folder / ".snakemake", tree.folder / ".snakemake", dirs_exist_ok=True)
+    shutil.rmtree(tree.cell.parent)
+    return tree
+
+
+def test_it_learns_and_says_what_it_is(trained: Copy) -> None:
+    card = read_json(trained.cell / "model.json")
+    assert card["status"] == "finished" and card["iterations"] == 120 and card["format"] == "safetensors"
+    assert card["effective_batch"] == 8 and card["attempts"] == 1 and len(card["train_videos"]) == 4
+    history = pd.read_csv(trained.cell / "history.csv")
+    scores = history["val/accuracy"].dropna()
+    assert len(scores) == 6 and card["best"]["val/accuracy"] == pytest.approx(scores.max())
+    losses = history["train/loss"].dropna()
+    assert losses.iloc[-5:].mean() < 0.8 * losses.iloc[:3].mean()
+    assert (trained.cell / "model.safetensors").resolve() == (trained.cell / "model.weights").resolve()
+    assert not (trained.cell / "state").exists()
+
+
+def test_killed_with_its_driver_it_goes_on_and_ends_the_same(trained: Copy, tmp_path: Path) -> None:
+    tree = again(trained, tmp_path / "project")
+    process = tree.start("--", TARGET)
+    tree.wait_for_row(44)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    tree.run("--unlock")
+    tree.run("--", TARGET)
+    card = read_json(tree.cell / "model.json")
+    assert card["resumed_from_step"] >= 40 and card["attempts"] == 2
+    assert equal(load_file(tree.cell / "model.weights"), load_file(trained.cell / "model.weights"))
+    ours, theirs = (pd.read_csv(one.cell / "history.csv").drop(columns="seconds") for one in (tree, trained))
+    pd.testing.assert_frame_equal(ours, theirs)
+
+
+def by_hand(tree: Copy, *words: str) -> tuple[list[str], dict[str, str]]:
+    """The command that the rule prints, with more words; and its environment."""
+    plan = tree.run("-n", "-p", "--", TARGET).stdout
+    line = next(one for one in plan.splitlines() if "workflow_scripts.train" in one)
+    import shlex
+
+    command = [word for word in shlex.split(line.partition(" > ")[0])]
+    environment = tree.environment() | {"VIPERSIGHT_RUNNING": json.dumps(tree.study["running"])}
+    return [sys.executable, *command[1:], *words], environment
+
+
+def test_a_time_budget_saves_and_leaves_with_its_code(trained: Copy, tmp_path: Path) -> None:
+    tree = again(trained, tmp_path / "project")
+    command, environment = by_hand(tree, "--time-budget", "0.05")
+    environment["VIPERSIGHT_RUNNING"] = json.dumps(tree.study["running"] | {"loggers": {"tensorboard": False}})
+    codes = []
+    while not (tree.cell / "model.json").exists():
+        done = subprocess.run(command, cwd=tree.folder, env=environment, capture_output=True, text=True)
+        codes.append(done.returncode)
+        assert done.returncode in (0, PREEMPTED), done.stderr
+        assert len(codes) < 60
+        if done.returncode == PREEMPTED:
+            assert "the time budget is used up; the state is saved" in done.stderr
+            command[command.index("--time-budget") + 1] = "0.2"  # a machine under load gets further
+    assert codes[-1] == 0 and read_json(tree.cell / "model.json")["attempts"] == len(codes)
+    assert equal(load_file(tree.cell / "model.weights"), load_file(trained.cell / "model.weights"))
+    causes = [read_json(path)["cause"] for path in sorted((tree.cell / "attempts").glob("*.json"))]
+    assert causes.count("finished") == 1 and set(causes) <= {"finished", "preempted"}
+
+
+def test_two_processes_by_the_setting_alone(trained: Copy, tmp_path: Path) -> None:
+    tree = again(trained, tmp_path / "project")
+    tree.study["variants"]["shows"]["training"] = {"devices": 2, "batch": 2}
+    tree.run("--", TARGET)
+    card = read_json(tree.cell / "model.json")
+    assert card["ranks"] == 2 and card["effective_batch"] == 8 and card["attempts"] == 1
+    assert card["status"] == "finished" and card["best"]["val/accuracy"] > 0.6
+
+
+def test_what_reruns(trained: Copy, tmp_path: Path) -> None:
+    tree = again(trained, tmp_path / "project")
+    shutil.copytree(trained.cell.parent, tree.cell.parent)
+
+    def planned() -> bool:
+        return "workflow_scripts.train" in tree.run("-n", "-p", "--", TARGET).stdout
+
+    assert not planned()
+    tree.study["running"] = {"device": "cpu", "workers": 1, "keep_last": 5, "loggers": {"log_every": 50}}
+    assert not planned(), "devices, workers and logs change no result"
+    tree.study["variants"]["shows"]["training"] = {"optimizer": {"lr": 1e-4}}
+    assert planned()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"task": "presense"}, "unknown task 'presense'. Hint: did you mean 'presence'"),
+        ({"training": {"optimiser": {}}}, "did you mean 'optimizer'"),
+        ({"training": {"accumulate": 0}}, "a step needs at least one batch"),
+    ],
+)
+def test_wrong_settings_are_refused_by_the_plan(trained: Copy, tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    tree = again(trained, tmp_path / "project")
+    tree.study["variants"]["shows"] |= change
+    done = tree.run("-n", "--", TARGET, check=False)
+    assert done.returncode != 0 and says in done.stdout + done.stderr
