@@ -29,11 +29,11 @@ pytestmark = pytest.mark.slow
 
 SOURCES = PROJECT / "tests/workflow/own_task"
 TRAINING: dict[str, Any] = {
-    "budget": {"steps": 120, "evaluate_every_steps": 20},
+    "budget": {"steps": 400, "evaluate_every_steps": 40},
     "batch": 4,
     "accumulate": 2,
     "precision": "fp32",
-    "optimizer": {"lr": 1e-2},
+    "optimizer": {"lr": 3e-3},
     "ema": {"decay": 0.9},
     "best": {"val/accuracy": "max"},
 }
@@ -130,13 +130,13 @@ def again(trained: Copy, folder: Path) -> Copy:
 
 def test_it_learns_and_says_what_it_is(trained: Copy) -> None:
     card = read_json(trained.cell / "model.json")
-    assert card["status"] == "finished" and card["iterations"] == 120 and card["format"] == "safetensors"
+    assert card["status"] == "finished" and card["iterations"] == 400 and card["format"] == "safetensors"
     assert card["effective_batch"] == 8 and card["attempts"] == 1 and len(card["train_videos"]) == 4
     history = pd.read_csv(trained.cell / "history.csv")
     scores = history["val/accuracy"].dropna()
-    assert len(scores) == 6 and card["best"]["val/accuracy"] == pytest.approx(scores.max())
+    assert len(scores) == 10 and card["best"]["val/accuracy"] == pytest.approx(scores.max())
     losses = history["train/loss"].dropna()
-    assert losses.iloc[-5:].mean() < 0.8 * losses.iloc[:3].mean()
+    assert losses.iloc[-5:].mean() < 0.3 * losses.iloc[:3].mean()
     assert (trained.cell / "model.safetensors").resolve() == (trained.cell / "model.weights").resolve()
     assert not (trained.cell / "state").exists()
 
@@ -144,13 +144,13 @@ def test_it_learns_and_says_what_it_is(trained: Copy) -> None:
 def test_killed_with_its_driver_it_goes_on_and_ends_the_same(trained: Copy, tmp_path: Path) -> None:
     tree = again(trained, tmp_path / "project")
     process = tree.start("--", TARGET)
-    tree.wait_for_row(44)
+    tree.wait_for_row(100)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     tree.run("--unlock")
     tree.run("--", TARGET)
     card = read_json(tree.cell / "model.json")
-    assert card["resumed_from_step"] >= 40 and card["attempts"] == 2
+    assert card["resumed_from_step"] >= 80 and card["attempts"] == 2
     assert equal(load_file(tree.cell / "model.weights"), load_file(trained.cell / "model.weights"))
     ours, theirs = (pd.read_csv(one.cell / "history.csv").drop(columns="seconds") for one in (tree, trained))
     pd.testing.assert_frame_equal(ours, theirs)

@@ -3,7 +3,7 @@
 Small, but real: it reads the shards, learns from pixels and is scored on val. Copied into lib/tasks of a copy of the
 project.
 
-Letters: B samples, T frames, H = 24 and W = 40 px, C classes.
+Letters: B samples, T frames, H = 48 and W = 80 px, C classes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from lib.training.evaluator import Evaluator
 from lib.training.run import Parts
 from lib.training.trainer import LossSums
 
-HEIGHT, WIDTH = 24, 40
+HEIGHT, WIDTH = 48, 80
 
 
 class Clips:
-    """Makes an item of a sample: itself and the samples before it in its video, small and grey; and what it shows."""
+    """Makes an item of a sample: itself and the samples before it in its video, small; and what it shows."""
 
     def __init__(self, reader: ShardReader, frames: int) -> None:
         self.reader, self.frames = reader, frames
@@ -42,25 +42,25 @@ class Clips:
 
     def __call__(self, sample: Sample, random: np.random.Generator) -> dict[str, Any]:
         samples = [sample if key == sample.key else self.reader.read(key) for key in self.before[sample.key]]
-        pictures = [cv2.cvtColor(cv2.resize(decoded(one), (WIDTH, HEIGHT)), cv2.COLOR_RGB2GRAY) for one in samples]
+        pictures = [cv2.resize(decoded(one), (WIDTH, HEIGHT)).transpose(2, 0, 1) for one in samples]
         pictures = [pictures[0]] * (self.frames - len(pictures)) + pictures
         shows = [name in sample.data["labels"] for name in self.reader.classes]
-        return {"key": sample.key, "x": np.stack(pictures).astype(np.float32) / 255, "y": np.array(shows, np.float32)}
+        return {"key": sample.key, "x": np.stack(pictures).astype(np.float32) / 127.5 - 1, "y": np.array(shows, np.float32)}
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """x (B, T, H, W), y (B, C), keys."""
+    """x (B, T, 3, H, W) from -1 to 1, y (B, C), keys."""
     stacked = {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in ("x", "y")}
     return stacked | {"keys": [item["key"] for item in items]}
 
 
 class Recurrent(nn.Module):
-    """(B, T, H, W) → (B, C) logits: a convolution per frame, a recurrent unit over frames."""
+    """(B, T, 3, H, W) → (B, C) logits: convolutions per frame, a recurrent unit over frames."""
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         self.frame = nn.Sequential(
-            nn.Conv2d(1, width // 2, 5, stride=2, padding=2), nn.ReLU(),
+            nn.Conv2d(3, width // 2, 5, stride=2, padding=2), nn.ReLU(),
             nn.Conv2d(width // 2, width, 3, stride=2, padding=1), nn.ReLU(),
             nn.AdaptiveMaxPool2d((3, 5)), nn.Flatten(), nn.Linear(15 * width, width),
         )  # fmt: skip
@@ -69,7 +69,7 @@ class Recurrent(nn.Module):
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         x = batch["x"]
-        frames = self.frame(x.reshape(-1, 1, *x.shape[2:])).reshape(*x.shape[:2], -1)
+        frames = self.frame(x.flatten(0, 1)).reshape(*x.shape[:2], -1)
         return self.out(self.dropout(self.over_time(frames)[0][:, -1]))
 
 
