@@ -29,7 +29,7 @@ from lib.training.memory import Halving
 from lib.training.optim import make_optimizer, make_schedule
 from lib.training.preemption import StopRequest
 from lib.training.randomness import seed_everything
-from lib.training.trainer import LossSums, Outcome, Trainer, optimizer_step
+from lib.training.trainer import Elsewhere, LossSums, Outcome, Trainer, optimizer_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +101,10 @@ def train(
     total = settings.budget.total_steps(per_epoch)
     optimizer = make_optimizer(model, settings.optimizer)
     with ExitStack() as opened:
-        store = None
+        store: CheckpointStore | Elsewhere = Elsewhere()
         if fabric.is_global_zero:
-            store = opened.enter_context(
-                CheckpointStore(state, fingerprint=fingerprint, keep_last=running.keep_last, best=settings.best)
-            )
+            kept = CheckpointStore(state, fingerprint=fingerprint, keep_last=running.keep_last, best=settings.best)
+            store = opened.enter_context(kept)
         ema = Ema(model, decay=settings.ema.decay, warmup=settings.ema.warmup) if settings.ema else None
         trainer = Trainer(
             model=model,
@@ -127,7 +126,7 @@ def train(
             compile_model=settings.compile,
         )
         outcome = trainer.train_loop()
-        return _deliver(settings, trainer, ema, store, outcome, state) if store is not None else None
+        return None if isinstance(store, Elsewhere) else _deliver(settings, trainer, ema, store, outcome, state)
 
 
 def _callbacks(

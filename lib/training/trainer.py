@@ -58,6 +58,17 @@ class Store(Protocol):
     def wait(self) -> None: ...
 
 
+class Elsewhere:
+    """The store of all ranks but the first: they take part in making a state, and rank 0 keeps it."""
+
+    def save(self, state: Mapping[str, Any], *, step: int, scores: Mapping[str, float] | None = None) -> None: ...
+
+    def load(self) -> dict[str, Any] | None:
+        return None
+
+    def wait(self) -> None: ...
+
+
 def optimizer_step(trainer: Trainer, window: Sequence[Any]) -> Step:
     """One optimizer step over a window of W micro-batches on each of R ranks, from top to bottom."""
     sums: dict[str, Tensor] = {}
@@ -97,7 +108,8 @@ class Trainer:
     optimizer steps in all. evaluate_every: optimizer steps, null = at the end of every epoch; a state is saved after every
     evaluation, and after every `save_every` steps. accumulate: micro-batches W per optimizer step; an epoch's last window
     may be shorter. clip_norm: largest gradient norm (mean over targets), null = any. step: how one optimizer step is made.
-    halving: what happens when the device's memory does not suffice, null = the run ends. stop: asks to leave early.
+    store: keeps states, null = none are kept; with several ranks the others get Elsewhere(). halving: what happens when the
+    device's memory does not suffice, null = the run ends. stop: asks to leave early.
     compile_model: torch.compile.
 
     ConfigError: numbers that cannot be; a loader without batches. DataError: a window without a single target.
@@ -321,15 +333,13 @@ class Trainer:
         state = state_of(self)
         for callback in self.callbacks:
             callback.on_checkpoint(self, state)
-        if self.fabric.is_global_zero:
-            scores = self.scores if self.evaluated_at == self.step else None
-            self.store.save(state, step=self.step, scores=scores)
+        self.store.save(state, step=self.step, scores=self.scores if self.evaluated_at == self.step else None)
 
     def resume(self) -> None:
         """Go on from the store's newest state, if it has one."""
         if self.store is None:
             return
-        state = self.store.load() if self.fabric.is_global_zero else None
+        state = self.store.load()
         state = self.fabric.broadcast(state) if self.fabric.world_size > 1 else state
         if state is not None:
             restore(self, state)

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from lib.training import processes
+from lib.training.checkpoint import CheckpointStore
+from lib.training.trainer import Elsewhere
 from tests.lib.training import toy
 from workflow_scripts import _program
 
@@ -33,7 +35,13 @@ def main() -> None:
     loader = toy.loader(given.manifest, **more)
     if given.odd == "keys" and rank == 1:
         loader.data.collate = lambda items: toy.padded(items) | {"more": 1}
-    run = toy.trainer(given.manifest, steps=10, dropout=0.0, accumulate=2, clip_norm=0.5, loader=loader, fabric=fabric)
+    store: CheckpointStore | Elsewhere = Elsewhere()
+    if fabric.is_global_zero:
+        store = CheckpointStore(given.out.with_suffix(".states"), fingerprint="toy")
+    run = toy.trainer(
+        given.manifest, steps=10, dropout=0.0, accumulate=2, clip_norm=0.5, loader=loader, fabric=fabric, store=store,
+        save_every=2,
+    )  # fmt: skip
     outcome = run.train_loop()
     if fabric.is_global_zero:
         save_file({name: value.contiguous() for name, value in toy.weights(run).items()}, given.out)
