@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -160,9 +161,7 @@ def by_hand(tree: Copy, *words: str) -> tuple[list[str], dict[str, str]]:
     """The command that the rule prints, with more words; and its environment."""
     plan = tree.run("-n", "-p", "--", TARGET).stdout
     line = next(one for one in plan.splitlines() if "workflow_scripts.train" in one)
-    import shlex
-
-    command = [word for word in shlex.split(line.partition(" > ")[0])]
+    command = shlex.split(line[line.index("python -m") :].partition(" > ")[0])
     environment = tree.environment() | {"VIPERSIGHT_RUNNING": json.dumps(tree.study["running"])}
     return [sys.executable, *command[1:], *words], environment
 
