@@ -1,0 +1,126 @@
+"""How the sections of a study refer to each other, and what no section can see alone: unknown names, circles, classes
+that a dataset does not have. Not here: the sections themselves (study.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
+
+from lib.config.base import ConfigError, nearest
+from lib.config.subsample import Arm
+from lib.config.tasks import TRAINING
+
+if TYPE_CHECKING:
+    from lib.config.study import Study
+
+
+def check(study: Study) -> None:
+    """Raise ConfigError for the first reference that leads nowhere or cannot be followed, with what is known."""
+    for place, table, name in _references(study):
+        if name not in getattr(study, table):
+            raise ConfigError(f"{place}: unknown {one_of(table)} {name!r}. {nearest(name, getattr(study, table))}")
+    others = sorted(set(TRAINING) - {"detection"})
+    for task in study.trainings:
+        if task not in others:
+            raise ConfigError(
+                f"trainings.{task}: no task that has its defaults here (detection has `training:`). {nearest(task, others)}"
+            )
+    _refuse_circles(study)
+    _refuse_blind_weights(study)
+    _refuse_unknown_classes(study)
+
+
+def _references(study: Study) -> Iterable[tuple[str, str, str]]:
+    """Every (place, table, name) by which one section refers to another."""
+    for name, weights in study.weights.items():
+        if weights.variant:
+            yield f"weights.{name}.variant", "variants", weights.variant
+            yield f"weights.{name}.dataset", "datasets", weights.dataset
+    for name, detector in study.detectors.items():
+        if detector.kind == "yolo":
+            yield f"detectors.{name}.weights", "weights", detector.weights
+    for name, shardset in study.shardsets.items():
+        if shardset.tracks:
+            yield f"shardsets.{name}.tracks.detector", "detectors", shardset.tracks.detector
+            yield f"shardsets.{name}.tracks.tracker", "trackers", shardset.tracks.tracker
+    for name, arm in study.arms.items():
+        yield f"arms.{name}.shardset", "shardsets", arm.shardset
+        if arm.size_of:
+            yield f"arms.{name}.size_of", "arms", arm.size_of
+    yield from _variant_references(study)
+    yield from _board_references(study)
+
+
+def _board_references(study: Study) -> Iterable[tuple[str, str, str]]:
+    for name, board in study.boards.items():
+        yield f"boards.{name}.dataset", "datasets", board.dataset
+        for table in ("variants", "tta", "detectors", "trackers"):
+            for entry in getattr(board, table) or ():
+                yield f"boards.{name}.{table}", table, entry
+
+
+def _variant_references(study: Study) -> Iterable[tuple[str, str, str]]:
+    for name, variant in study.variants.items():
+        for field, table in (("arm", "arms"), ("train_on", "datasets"), ("weights", "weights")):
+            if getattr(variant, field):
+                yield f"variants.{name}.{field}", table, getattr(variant, field)
+        start = variant.training.get("weights", study.training.weights)
+        if start and variant.task == "detection":
+            yield f"variants.{name}.training.weights", "weights", start
+
+
+def one_of(table: str) -> str:
+    """What one entry of a table is called in a message."""
+    return table if table in ("weights", "tta") else table.removesuffix("s")
+
+
+def _refuse_circles(study: Study) -> None:
+    """Raise ConfigError when an entry needs itself, such as a detector trained on shards that hold its own tracks."""
+    needs: dict[str, list[str]] = {}
+    for place, table, name in _references(study):
+        needs.setdefault(".".join(place.split(".")[:2]), []).append(f"{table}.{name}")
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        circle = list(reversed(error.args[1]))  # it names each entry after what needs it
+        raise ConfigError(
+            f"{circle[0]} needs itself: {' → '.join(circle)}. Hint: train a detector on an arm whose shardset "
+            "has no `tracks:` of it, and start a training from weights that do not come from it."
+        ) from error
+
+
+def _refuse_blind_weights(study: Study) -> None:
+    """Raise ConfigError for weights made of a floor that looks at no picture: there is no network in it."""
+    for name, weights in study.weights.items():
+        floor = study.variants[weights.variant].floor if weights.variant else None
+        if floor in ("prior", "chance"):
+            raise ConfigError(
+                f"weights.{name}.variant: {weights.variant!r} is a floor ({floor}) without a network. "
+                "Hint: name a variant of kind model or pretrained, or the floor `untrained`."
+            )
+
+
+def _refuse_unknown_classes(study: Study) -> None:
+    """Raise ConfigError for a class in an arm that a dataset of the arm does not have, where settings name its classes.
+
+    An arm that no training is known to take must fit one of the study's datasets: it may be asked for by its file.
+    """
+    datasets: dict[str, set[str]] = {}
+    stated = {(name, variant.train_on) for name, variant in study.variants.items() if variant.train_on}
+    for name, dataset in study.trained_pairs() | stated:
+        datasets.setdefault(study.variants[name].arm or "", set()).add(dataset)
+    for name, arm in study.arms.items():
+        for dataset in sorted(datasets.get(name, ())):
+            _refuse_strangers(arm, f"arms.{name}.fractions", f"dataset {dataset!r}", study.datasets[dataset].known_classes)
+        if name not in datasets and study.datasets:
+            each = [dataset.known_classes for dataset in study.datasets.values()]
+            every = None if None in each else tuple(dict.fromkeys(one for classes in each for one in classes))
+            whose = f"dataset {next(iter(study.datasets))!r}" if len(each) == 1 else "any dataset of this study"
+            _refuse_strangers(arm, f"arms.{name}.fractions", whose, every)
+
+
+def _refuse_strangers(arm: Arm, place: str, whose: str, known: Sequence[str] | None) -> None:
+    for name in arm.fractions:
+        if known is not None and name not in known:
+            raise ConfigError(f"{place}.{name}: {name!r} is not a class of {whose}. {nearest(name, known)}")
