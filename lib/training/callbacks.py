@@ -58,6 +58,9 @@ class Callback(Protocol):
     def on_step(self, trainer: Trainer, step: Step) -> None:
         """After every optimizer step, also one that was skipped."""
 
+    def on_batch(self, trainer: Trainer) -> None:
+        """After every batch of an evaluation."""
+
     def on_epoch(self, trainer: Trainer, epoch: int) -> None:
         """After the last step of an epoch (counted from 0)."""
 
@@ -107,6 +110,7 @@ class NonFiniteGuard(Callback):
         self.skips, self.folder, self.in_a_row = skips, folder, 0
 
     def on_step(self, trainer: Trainer, step: Step) -> None:
+        """Counts steps without an update; Diverged when there are more than `skips` in a row."""
         if step.updated:
             self.in_a_row = 0
             return

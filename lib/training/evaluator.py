@@ -54,6 +54,8 @@ class Evaluator:
                 for name, value in parts.items():
                     sums[name] = sums.get(name, 0.0) + float(value)
                 targets += float(count)
+            for callback in trainer.callbacks:
+                callback.on_batch(trainer)
         everything: dict[str, Any] = {}
         for part in from_all_ranks(trainer.fabric, found):
             everything |= part

@@ -22,6 +22,7 @@ from lib.models.weights import save_weights
 from lib.training import processes
 from lib.training.callbacks import Averaging, Callback, EarlyStopping, Logging, NonFiniteGuard, Plateau, Progress, Required
 from lib.training.checkpoint import CheckpointStore
+from lib.training.contracts import Elsewhere, LossSums
 from lib.training.ema import Ema
 from lib.training.evaluator import Evaluator
 from lib.training.loggers import make_loggers
@@ -29,7 +30,8 @@ from lib.training.memory import Halving
 from lib.training.optim import make_optimizer, make_schedule
 from lib.training.preemption import StopRequest
 from lib.training.randomness import seed_everything
-from lib.training.trainer import Elsewhere, LossSums, Outcome, Trainer, optimizer_step
+from lib.training.stall import StallGuard
+from lib.training.trainer import Outcome, Trainer, optimizer_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,11 @@ def _callbacks(
     on_progress: Callable[..., None] | None,
 ) -> list[Callback]:
     """In the order in which they act: the average before it is logged, the guard before anything is counted on."""
-    made: list[Callback] = [NonFiniteGuard(skips=settings.nan_skips, folder=state), Required(settings.best, setting="best")]
+    made: list[Callback] = [
+        StallGuard(running.stall_seconds),
+        NonFiniteGuard(skips=settings.nan_skips, folder=state),
+        Required(settings.best, setting="best"),
+    ]
     if ema is not None:
         made.append(Averaging(ema))
     if settings.schedule.name == "plateau":

@@ -11,10 +11,10 @@ Letters: W micro-batches of a window (one optimizer step), R ranks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -24,49 +24,11 @@ from torch.nn.parallel import DistributedDataParallel
 from lib.config.base import ConfigError
 from lib.files import DataError
 from lib.training.callbacks import Callback, Diverged, Step, keys_of
+from lib.training.contracts import Loader, LossSums, Store, as_float32
 from lib.training.memory import Halving
 from lib.training.preemption import Preempted, StopRequest
 from lib.training.ranks import check_contents, check_lengths
 from lib.training.state import restore, state_of
-
-LossSums = tuple[dict[str, Tensor], float]
-"""What a loss gives: sums over the targets of a micro-batch (`loss` is minimised, others are shown), and how many targets
-there are. Sums and not means, so that a step over ragged micro-batches and ranks is the step over all targets at once."""
-
-
-class Loader(Protocol):
-    """Batches of the rest of an epoch; iterating again gives the next epoch (lib/data/loader.ShardLoader)."""
-
-    epoch: int
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-    def __len__(self) -> int: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class Store(Protocol):
-    """Where states are kept (checkpoint.CheckpointStore)."""
-
-    def save(self, state: Mapping[str, Any], *, step: int, scores: Mapping[str, float] | None = None) -> None: ...
-
-    def load(self) -> dict[str, Any] | None: ...
-
-    def wait(self) -> None: ...
-
-
-class Elsewhere:
-    """The store of all ranks but the first: they take part in making a state, and rank 0 keeps it."""
-
-    def save(self, state: Mapping[str, Any], *, step: int, scores: Mapping[str, float] | None = None) -> None: ...
-
-    def load(self) -> dict[str, Any] | None:
-        return None
-
-    def wait(self) -> None: ...
 
 
 def optimizer_step(trainer: Trainer, window: Sequence[Any]) -> Step:
@@ -343,14 +305,3 @@ class Trainer:
         state = self.fabric.broadcast(state) if self.fabric.world_size > 1 else state
         if state is not None:
             restore(self, state)
-
-
-def as_float32(outputs: Any) -> Any:
-    """Outputs with every bfloat16 or float16 tensor in float32; mappings, lists and tuples are looked into."""
-    if isinstance(outputs, Tensor):
-        return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
-    if isinstance(outputs, Mapping):
-        return {key: as_float32(value) for key, value in outputs.items()}
-    if isinstance(outputs, list | tuple) and not hasattr(outputs, "_fields"):
-        return type(outputs)(as_float32(value) for value in outputs)
-    return outputs

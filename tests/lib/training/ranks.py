@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from lib.training import processes
 from lib.training.checkpoint import CheckpointStore
-from lib.training.trainer import Elsewhere
+from lib.training.contracts import Elsewhere
 from tests.lib.training import toy
 from workflow_scripts import _program
 

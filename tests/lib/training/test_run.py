@@ -22,6 +22,7 @@ from lib.config.running import VARIABLE, Running
 from lib.config.train_loop import LoopSettings
 from lib.training import run
 from lib.training.preemption import PREEMPTED
+from lib.training.stall import STALLED
 from tests.conftest import PROJECT
 from tests.lib.data import packed
 from tests.lib.training import toy
@@ -75,7 +76,7 @@ def test_what_a_training_leaves(manifest: Path, whole: run.LoopResult) -> None:
     assert whole.facts["effective_batch"] == 12 and whole.facts["device"] == "cpu"
 
 
-def start(manifest: Path, state: Path, *words: str, **more: Any) -> subprocess.Popen[str]:
+def start(manifest: Path, state: Path, *words: str, running: Running = RUNNING, **more: Any) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
@@ -87,7 +88,7 @@ def start(manifest: Path, state: Path, *words: str, **more: Any) -> subprocess.P
     ]
     return subprocess.Popen(
         command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", VARIABLE: RUNNING.model_dump_json()},
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", VARIABLE: running.model_dump_json()},
     )  # fmt: skip
 
 
@@ -160,6 +161,18 @@ def test_a_second_signal_leaves_at_once(manifest: Path, tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == PREEMPTED and "leaving at once, nothing is saved" in errors
     assert time.monotonic() - asked < 15
+
+
+@pytest.mark.slow
+def test_a_training_that_hangs_is_ended_and_says_where(manifest: Path, tmp_path: Path) -> None:
+    """A step that takes an hour: it ends with its code and the stacks, and its states stand."""
+    state = tmp_path / "state"
+    running = RUNNING.model_copy(update={"stall_seconds": 15.0})
+    process = start(manifest, state, "--slow", "3600", running=running)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == STALLED
+    assert "running.stall_seconds = 15" in errors and "delayed" in errors, "the stack names what hangs"
+    assert start(manifest, state).wait() == 0
 
 
 def test_other_settings_start_afresh(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,11 +14,12 @@ from torch import nn
 from lib.config.base import ConfigError
 from lib.files import DataError
 from lib.training.callbacks import Callback, EarlyStopping, NonFiniteGuard, Step
+from lib.training.contracts import as_float32
 from lib.training.evaluator import Evaluator
 from lib.training.memory import Halving, OutOfMemory, halves
 from lib.training.preemption import Preempted, StopRequest
 from lib.training.state import restore, state_of
-from lib.training.trainer import Trainer, as_float32, optimizer_step
+from lib.training.trainer import Trainer, optimizer_step
 from tests.lib.data import packed
 from tests.lib.training import toy
 

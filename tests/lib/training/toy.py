@@ -20,11 +20,12 @@ from lib.data.loader import ShardLoader
 from lib.data.reader import ShardReader
 from lib.data.samples import Sample
 from lib.training import run
+from lib.training.contracts import LossSums
 from lib.training.evaluator import Evaluator
 from lib.training.preemption import StopRequest
 from lib.training.randomness import seed_everything
 from lib.training.run import Parts
-from lib.training.trainer import LossSums, Trainer
+from lib.training.trainer import Trainer
 from workflow_scripts import _program
 
 WIDTH, LONGEST = 12, 9

@@ -21,9 +21,9 @@ from lib.data.reader import ShardReader
 from lib.data.samples import Sample
 from lib.tables import read_table
 from lib.tasks import Trained, TrainJob, loop
+from lib.training.contracts import LossSums
 from lib.training.evaluator import Evaluator
 from lib.training.run import Parts
-from lib.training.trainer import LossSums
 
 HEIGHT, WIDTH = 48, 80
 
