@@ -51,7 +51,7 @@ class StallGuard(Callback):
             if waited > self.seconds:
                 print(
                     f"error: nothing has finished for {waited:.0f} s (running.stall_seconds = {self.seconds:g}): the "
-                    "training hangs and is ended; started again, it goes on from its last state. Where every thread stands:",
+                    "training hangs and is ended; started again, it goes on from its last state. All threads:",
                     file=sys.stderr,
                     flush=True,
                 )
