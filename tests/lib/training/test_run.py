@@ -48,7 +48,9 @@ def settings(**more: Any) -> LoopSettings:
 
 
 def trained(manifest: Path, state: Path, parts: run.Parts | None = None, **more: Any) -> run.LoopResult:
-    made = run.train(settings(**more), parts or toy.parts(manifest), state=state, fingerprint="toy", seed=0, name="toy")
+    made = run.train(
+        settings(**more), parts or toy.parts(manifest), state=state, fingerprint="toy", seed=0, name="toy", running=RUNNING
+    )
     assert made is not None
     return made
 
