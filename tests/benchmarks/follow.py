@@ -111,7 +111,7 @@ class Case:
         name = f"{self.detector} on {self.clip} ({self.frames} frames)"
         names = {"ours": "ours", "peer": "YOLO.track"}
         half = ("<=", 0.5) if self.frames >= SHORT else None
-        why = "Over half of ours is starting two programs and the decoding child, and frames are copied out of that child."
+        why = "Decoding is the same work on both sides; most of the rest of ours is starting two programs and a child."
         rows = [("wall", "wall", "s", ("<=", 1.0)), ("peak memory", "memory", "MiB", ("<=", 1.0))]
         for what, figure, unit, target in [*rows, ("CPU outside of the session", "outside", "s", half)]:
             result.rows.append(compared(f"{name}: {what}", runs, figure, unit=unit, target=target, reason=why, **names))
