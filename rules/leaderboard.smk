@@ -13,6 +13,7 @@ BOARD_CODE = [
         "unit_scores",
         "page",
         "plots",
+        "style",
     )
 ]
 
