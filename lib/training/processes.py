@@ -68,6 +68,10 @@ def start(*, device: str, devices: int, precision: str, launcher: str = "self", 
         raise ConfigError(
             f"devices: {ranks} in all, but {fabric.world_size} ranks run. Hint: is launcher: {launcher} right?"
         )
+    if accelerator == "cpu":
+        # torch asks at every optimizer step whether a GPU is there. Lightning makes that question open the driver's library
+        # each time, so that processes may still be forked; on a CPU it is a quarter of a small step.
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return fabric
 
 

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lib.config.base import ConfigError
 from lib.files import DataError
+from lib.training import processes
 from lib.training.callbacks import Callback, Diverged, Step, keys_of
 from lib.training.contracts import Loader, LossSums, Store, as_float32
 from lib.training.memory import Halving
@@ -104,7 +105,7 @@ class Trainer:
         wrong = [f"{name} {value}" for name, value in numbers.items() if value < 1]
         if wrong or (clip_norm is not None and not clip_norm > 0):
             raise ConfigError(f"{', '.join(wrong) or f'clip_norm {clip_norm}'}: must be at least 1 (clip_norm: above 0).")
-        self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
+        self.fabric = fabric or processes.start(device="cpu", devices=1, precision="fp32")
         self.module = self.fabric.to_device(model)
         compiled = torch.compile(self.module) if compile_model else self.module
         self.model = DistributedDataParallel(compiled) if self.fabric.world_size > 1 else compiled
