@@ -216,6 +216,13 @@ def history_frame(path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns, columns=reader.columns, dtype=object)
 
 
+def no_history() -> pd.DataFrame:
+    """The history of what was not trained: no row."""
+    import pandas as pd
+
+    return pd.DataFrame({"epoch": [], "iteration": [], "seconds": []})
+
+
 def _read(path: Path) -> HistoryReader:
     reader = HistoryReader(path)
     try:

@@ -9,8 +9,7 @@ rule evaluate:
     input:
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
-        frames="results/videos/{dataset}/truth/frames.parquet",
-        boxes="results/videos/{dataset}/truth/boxes.parquet",
+        truth=inputs.truths,
         predictions="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.parquet",
         model=inputs.tested_model,
     output:
@@ -26,12 +25,12 @@ rule evaluate:
         "../envs/report.yaml"
     params:
         settings=jobs.evaluate,
-        code=inputs.code("workflow_scripts/evaluate.py", "lib/metrics/detection.py"),
+        code=inputs.scoring_code,
     message:
         "Scoring {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}, views {wildcards.tta}."
     shell:
         "python -m workflow_scripts.evaluate scores --settings {params.settings:q} --manifest {input.manifest:q}"
-        " --classes {input.classes:q} --frames {input.frames:q} --boxes {input.boxes:q}"
+        " --classes {input.classes:q} --truth {input.truth:q}"
         " --predictions {input.predictions:q} --model {input.model:q} --output {output.scores:q} > {log:q} 2>&1"
 
 

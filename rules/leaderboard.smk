@@ -20,7 +20,6 @@ BOARD_CODE = [
 
 rule leaderboard:
     input:
-        classes="results/videos/{dataset}/classes.json",
         cells=inputs.board_cells,
     output:
         csv="results/leaderboards/{dataset}/{board}.csv",

@@ -1,7 +1,7 @@
-# Predict: boxes of one trained variant on the test videos, plain or merged over test-time views. [GPU]
+# Predict: what one trained variant says of the test videos (boxes, …), plain or merged over test-time views. [GPU]
 #
-# NEEDS    the model and the manifest of the dataset that it is tested on
-# MAKES    tta={tta}.parquet (the detections' columns)
+# NEEDS    the model and the manifest of the dataset that it is tested on; its samples, where the task reads those
+# MAKES    tta={tta}.parquet (the columns of the task's predictions: lib/config/tasks.py, lib/tables.py)
 
 
 rule predict:
@@ -9,6 +9,7 @@ rule predict:
         manifest="results/videos/{dataset}/manifest.parquet",
         classes="results/videos/{dataset}/classes.json",
         model=inputs.tested_model,
+        shards=inputs.tested_shards,
     output:
         predictions="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.parquet",
         meta="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.meta.json",
@@ -29,5 +30,5 @@ rule predict:
         "Predicting {wildcards.dataset} with {wildcards.variant}, seed {wildcards.seed}, views {wildcards.tta}."
     shell:
         "python -m workflow_scripts.predict --settings {params.settings:q} --manifest {input.manifest:q}"
-        " --classes {input.classes:q} --model {input.model:q} --seed {wildcards.seed:q}"
+        " --classes {input.classes:q} --model {input.model:q} --shards {input.shards:q} --seed {wildcards.seed:q}"
         " --output {output.predictions:q} > {log:q} 2>&1"

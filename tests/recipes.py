@@ -46,8 +46,15 @@ def _imports(path: Path) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names += [node.value] if node.value.startswith("lib.") else []  # registries name modules by text
+            names += _named(node.value) if node.value.startswith("lib.") else []  # registries name modules by text
     return [name for name in names if name.startswith(("lib.", "workflow_scripts."))]
+
+
+def _named(text: str) -> list[str]:
+    """A module, or all of a package for the beginning of a name (`f"lib.tasks.{name}"`)."""
+    if not text.endswith("."):
+        return [text]
+    return [f"{text}{path.stem}" for path in sorted((PROJECT / Path(*text.split("."))).glob("*.py"))]
 
 
 def digest_of(stage: str) -> str:

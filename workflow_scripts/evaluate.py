@@ -1,6 +1,6 @@
 """Score predictions of a variant, or tracks of a detector and a tracker, against the truth.
 
-python -m workflow_scripts.evaluate scores --settings JSON --manifest M --classes C --frames F --boxes B \
+python -m workflow_scripts.evaluate scores --settings JSON --manifest M --classes C --truth T … \
     --predictions results/predictions/D/VARIANT/seed=0/tta=none.parquet --model …/model.json --output …/tta=none.json
 python -m workflow_scripts.evaluate tracks --settings JSON --manifest M --classes C --frames F --boxes B \
     --tracks CHUNK … --tracking-stats CHUNK … --detecting-stats CHUNK … --output …/tracks.json
@@ -15,6 +15,7 @@ import pandas as pd
 
 from lib import provenance
 from lib.config.evaluate import EvaluateSettings
+from lib.config.tasks import TASKS
 from lib.files import read_json, write_json
 from lib.metrics import track_counts, tracking
 from lib.tables import read_table, write_units
@@ -26,17 +27,20 @@ def main() -> None:
     arguments = _program.parser(__doc__)
     verbs = arguments.add_subparsers(required=True)
     scores = verbs.add_parser("scores", help="predictions of a variant")
+    scores.add_argument("--truth", type=Path, nargs="+", required=True, help="the truth tables, named by what they hold")
     scores.add_argument("--predictions", type=Path, required=True)
     scores.add_argument("--model", type=Path, required=True)
     scores.set_defaults(verb=evaluate_scores)
     tracks = verbs.add_parser("tracks", help="tracks of a detector and a tracker")
+    tracks.add_argument("--frames", type=Path, required=True)
+    tracks.add_argument("--boxes", type=Path, required=True)
     tracks.add_argument("--tracks", type=Path, nargs="+", required=True)
     tracks.add_argument("--tracking-stats", type=Path, nargs="+", required=True)
     tracks.add_argument("--detecting-stats", type=Path, nargs="+", required=True)
     tracks.set_defaults(verb=evaluate_tracks)
     for verb in (scores, tracks):
         _program.add_settings(verb)
-        for name in ("manifest", "classes", "frames", "boxes", "output"):
+        for name in ("manifest", "classes", "output"):
             verb.add_argument(f"--{name}", type=Path, required=True)
     given = arguments.parse_args()
     given.verb(given)
@@ -48,8 +52,8 @@ def evaluate_scores(given: argparse.Namespace) -> None:
         settings=given.settings,
         manifest=read_table(given.manifest, "manifest"),
         classes=read_json(given.classes)["classes"],
-        truth={name: read_table(getattr(given, name), name) for name in ("frames", "boxes")},
-        predictions=read_table(given.predictions, "detections"),
+        truth={path.stem: read_table(path, path.stem) for path in given.truth},
+        predictions=read_table(given.predictions, TASKS[given.settings["task"]].predictions),
     )
     scored = task(given.settings["task"]).score(job)
     units = given.output.with_suffix(".units.parquet")

@@ -22,6 +22,7 @@ from lib import provenance
 from lib.config.base import ConfigError, explain
 from lib.config.export import ExportSettings
 from lib.config.predict import PredictSettings
+from lib.config.tasks import TASKS
 from lib.files import read_json
 from lib.tables import read_table, write_table
 from lib.tasks import PredictJob, task
@@ -70,6 +71,7 @@ def _arguments() -> argparse.ArgumentParser:
     rule.add_argument("--settings", type=_program.read_settings, help="the job's settings: JSON text or a JSON file")
     rule.add_argument("--manifest", type=Path)
     rule.add_argument("--classes", type=Path)
+    rule.add_argument("--shards", type=Path, nargs="?", help="manifest of the shards whose samples are predicted")
     rule.add_argument("--seed", type=int)
     rule.add_argument("--output", type=Path)
     return arguments
@@ -120,16 +122,17 @@ def as_the_rule(given: argparse.Namespace) -> None:
         seed=given.seed,
         manifest=read_table(given.manifest, "manifest"),
         classes=read_json(given.classes)["classes"],
+        shards=given.shards,
         model=given.model.parent / "model.weights",
         card=card,
     )
     predictions = task(given.settings["task"]).predict(job)
-    write_table(given.output, predictions, "detections")
+    write_table(given.output, predictions, TASKS[given.settings["task"]].predictions)
     provenance.record(
         [given.output],
         stage="predict",
         settings=given.settings | {"seed": given.seed},
-        inputs={"manifest": given.manifest, "model": given.model},
+        inputs={"manifest": given.manifest, "model": given.model} | ({"shards": given.shards} if given.shards else {}),
         extra={"status": card["status"]},
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +97,9 @@ def _row(key: str, field: FieldInfo) -> str:
     default = "required" if field.is_required() else _default(field)
     meaning = " ".join((field.description or "").split())
     limits = _limits(field)
-    return f"| `{key}` | {_type(field.annotation)} | {default} | {meaning}{f' ({limits})' if limits else ''} |".replace(
-        "\n", " "
-    )
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    kind = _words(extra["enum"]) if "enum" in extra else _type(field.annotation)
+    return f"| `{key}` | {kind} | {default} | {meaning}{f' ({limits})' if limits else ''} |".replace("\n", " ")
 
 
 def _default(field: FieldInfo) -> str:
@@ -117,13 +117,17 @@ def _limits(field: FieldInfo) -> str:
     return ", ".join(dict.fromkeys(found))
 
 
+def _words(values: Iterable[Any]) -> str:
+    return " \\| ".join("`null`" if one is None else f"`{one}`" for one in values)
+
+
 def _type(annotation: Any) -> str:
     """A type as a reader of YAML would say it; `\\|` keeps the table whole."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _type(arguments[0])
     if origin is typing.Literal:
-        return " \\| ".join(f"`{one}`" for one in arguments)
+        return _words(arguments)
     if origin in (typing.Union, types.UnionType):
         return " \\| ".join(dict.fromkeys(_type(one) for one in arguments))
     if origin is list:

@@ -14,6 +14,7 @@ from lib.config.base import ConfigError
 from lib.config.jobs import Jobs, Wildcards
 from lib.config.raw import RawInputs, raw_inputs, sequences_without_pictures
 from lib.config.study import Study
+from lib.config.tasks import TASKS
 from lib.config.track import needs_pixels
 from lib.files import sha256_file, sha256_text
 
@@ -132,6 +133,36 @@ class Inputs:
     def tested_model(self, wildcards: Wildcards) -> str:
         on = self.study.trained_on(wildcards.variant, wildcards.dataset)
         return _model(on, wildcards.variant, wildcards.seed)
+
+    def tested_shards(self, wildcards: Wildcards) -> str | list[str]:
+        """Shards whose samples are predicted, for a task that reads those: its arm's shardset, of the tested dataset.
+
+        ConfigError when no split of the prediction is packed in them.
+        """
+        variant = self.study.find("variants", wildcards.variant)
+        if not TASKS[variant.task].shards:
+            return []
+        shardset = self._shardset(wildcards.variant)
+        if shardset is None:
+            raise ConfigError(
+                f"variants.{wildcards.variant}: task {variant.task} predicts samples; state the `arm` they are of."
+            )
+        missing = set(self.study.predict.splits) - set(self.study.shardsets[shardset].splits)
+        if missing:
+            raise ConfigError(
+                f"shardsets.{shardset}.splits: {', '.join(sorted(missing))} of predict.splits is not packed, which task "
+                f"{variant.task} of variant {wildcards.variant!r} predicts. Hint: add it to `splits`."
+            )
+        return f"results/shards/{wildcards.dataset}/{shardset}/manifest.json"
+
+    def truths(self, wildcards: Wildcards) -> list[str]:
+        """The truth tables that a variant's task is scored with."""
+        names = TASKS[self.study.find("variants", wildcards.variant).task].truths
+        return [f"results/videos/{wildcards.dataset}/truth/{name}.parquet" for name in names]
+
+    def scoring_code(self, wildcards: Wildcards) -> str:
+        """Digest of the code that a variant's task is scored by."""
+        return self.code("workflow_scripts/evaluate.py", *TASKS[self.study.find("variants", wildcards.variant).task].code)
 
     def board_cells(self, wildcards: Wildcards) -> list[str]:
         """All that one board shows: scores, units, model cards, arm counts, the check of the arms; or metrics of tracks."""

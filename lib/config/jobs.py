@@ -144,6 +144,7 @@ class Jobs:
             for name in board.variants or ()
         }
         values = {
+            "task": self.study.task_of(board) if board.kind == "scores" else None,
             "board": identity(board) | {"title": board.title},
             "variants": rows,
             "trackers": {name: {"kind": self._kind_of(name)} for name in board.trackers or ()},

@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from lib.config.base import Name, Section, shown
+from lib.config.base import Name, Section, nearest, shown
+from lib.config.tasks import ALL_METRICS
 
-ScoreMetric = Literal["AP50", "AP", "AP75", "AR", "F1"]
 TrackMetric = Literal["HOTA", "DetA", "AssA", "MOTA", "IDF1"]
 _OWN_LISTS = {"scores": ("variants", "tta"), "tracks": ("detectors", "trackers")}
 
@@ -37,10 +37,11 @@ class Board(Section):
     trackers: list[Name] | None = Field(
         None, min_length=1, description="With kind tracks: the trackers behind each detector."
     )
-    metric: ScoreMetric | TrackMetric = Field(
-        "AP50",
-        description="What rows are ranked by: AP50, AP, AP75, AR or F1; with kind tracks HOTA (default), DetA, AssA, MOTA "
-        "or IDF1.",
+    metric: str | None = Field(
+        None,
+        description="What rows are ranked by. Task detection: AP50 (default), AP, AP75, AR, F1; another task: its own, "
+        "null = its first. With kind tracks HOTA (default), DetA, AssA, MOTA or IDF1.",
+        json_schema_extra={"enum": [*ALL_METRICS, *get_args(TrackMetric), None]},
     )
     title: str = shown("", "Heading of the board, for people; a new one redraws this board only.")
     description: str = shown("", "What the board answers, for people.")
@@ -50,8 +51,7 @@ class Board(Section):
     def _defaults_of_the_kind(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        tracks = data.get("kind") == "tracks"
-        defaults = {"metric": "HOTA" if tracks else "AP50"} | ({} if tracks else {"tta": ["none"]})
+        defaults = {"metric": "HOTA"} if data.get("kind") == "tracks" else {"tta": ["none"]}
         return data | {key: value for key, value in defaults.items() if data.get(key) is None}
 
     @model_validator(mode="after")
@@ -67,7 +67,6 @@ class Board(Section):
                     )
                 if names and len(set(names)) != len(names):
                     raise ValueError(f"{key}: the same name twice in {names}; each row stands once")
-        allowed = get_args(TrackMetric if self.kind == "tracks" else ScoreMetric)
-        if self.metric not in allowed:
-            raise ValueError(f"metric: {self.metric} does not go with kind: {self.kind}; allowed: {', '.join(allowed)}")
+        if self.kind == "tracks" and self.metric not in get_args(TrackMetric):
+            raise ValueError(f"metric: with kind: tracks, {nearest(str(self.metric), get_args(TrackMetric))}")
         return self

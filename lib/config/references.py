@@ -8,8 +8,9 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from lib.config.base import ConfigError, nearest
+from lib.config.predict import View
 from lib.config.subsample import Arm
-from lib.config.tasks import TRAINING
+from lib.config.tasks import TASKS
 
 if TYPE_CHECKING:
     from lib.config.study import Study
@@ -20,13 +21,14 @@ def check(study: Study) -> None:
     for place, table, name in _references(study):
         if name not in getattr(study, table):
             raise ConfigError(f"{place}: unknown {one_of(table)} {name!r}. {nearest(name, getattr(study, table))}")
-    others = sorted(set(TRAINING) - {"detection"})
+    others = sorted(set(TASKS) - {"detection"})
     for task in study.trainings:
         if task not in others:
             raise ConfigError(
                 f"trainings.{task}: no task that has its defaults here (detection has `training:`). {nearest(task, others)}"
             )
     _refuse_circles(study)
+    _refuse_mixed_boards(study)
     _refuse_blind_weights(study)
     _refuse_unknown_classes(study)
 
@@ -88,6 +90,27 @@ def _refuse_circles(study: Study) -> None:
             f"{circle[0]} needs itself: {' → '.join(circle)}. Hint: train a detector on an arm whose shardset "
             "has no `tracks:` of it, and start a training from weights that do not come from it."
         ) from error
+
+
+def _refuse_mixed_boards(study: Study) -> None:
+    """Raise ConfigError for a board of several tasks, or with a metric or views that its task does not have."""
+    for name, board in study.boards.items():
+        tasks = {variant: study.variants[variant].task for variant in board.variants or ()}
+        if len(set(tasks.values())) > 1:
+            other = next(variant for variant in tasks if tasks[variant] != tasks[board.variants[0]])
+            raise ConfigError(
+                f"boards.{name}.variants: {board.variants[0]} is of task {tasks[board.variants[0]]}, {other} of task "
+                f"{tasks[other]}. Hint: scores of two tasks are not comparable; make a board of each."
+            )
+        for task in set(tasks.values()):
+            metrics = TASKS[task].metrics
+            if board.metric is not None and board.metric not in metrics:
+                raise ConfigError(
+                    f"boards.{name}.metric: task {task} has no {board.metric!r}. {nearest(board.metric, metrics)}"
+                )
+            looked = [tta for tta in board.tta or () if study.tta[tta].views != [View()]]
+            if looked and not TASKS[task].views:
+                raise ConfigError(f"boards.{name}.tta: task {task} has no test-time views, {looked[0]!r} has. Hint: [none]")
 
 
 def _refuse_blind_weights(study: Study) -> None:

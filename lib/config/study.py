@@ -34,7 +34,7 @@ from lib.config.search import Search
 from lib.config.shard import Shardset
 from lib.config.subsample import Arm
 from lib.config.sweeps import expanded, taken_out
-from lib.config.tasks import TRAINING
+from lib.config.tasks import TASKS
 from lib.config.track import Tracker
 from lib.config.train import TrainingSettings
 from lib.config.variants import Variant
@@ -132,7 +132,14 @@ class Study(Section):
         references.check(self)
         for name in self.variants:
             self.training_of(name)
+        for name, board in self.boards.items():
+            if board.metric is None:  # what its rows are of says what they are ranked by
+                self.boards[name] = board.model_copy(update={"metric": next(iter(TASKS[self.task_of(board)].metrics))})
         return self
+
+    def task_of(self, board: Board) -> str:
+        """The task that all variants of a score board are of."""
+        return self.variants[(board.variants or [""])[0]].task
 
     def site(self) -> dict[str, str]:
         """What programs are handed beside their settings, because no result depends on it, by environment variable."""
@@ -160,7 +167,7 @@ class Study(Section):
         base = self.training.model_dump(mode="json") if entry.task == "detection" else self.trainings.get(entry.task, {})
         values = merged({"training": base}, {"training": entry.training})["training"]
         try:
-            return TRAINING[entry.task].model_validate(values)
+            return TASKS[entry.task].training.model_validate(values)
         except ValidationError as error:
             raise ConfigError(explain(error, f"variants.{variant}.training", values)) from error
 

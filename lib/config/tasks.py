@@ -1,12 +1,73 @@
-"""Tasks as settings know them: what a training of each is told. Not here: what a task does (lib/tasks).
+"""Tasks as settings, rules and boards know them, before any code of theirs runs. Not here: what a task does (lib/tasks).
 
-A task whose model we write has a class of its own, made from LoopSettings (train_loop.py), with the model's settings.
+A task whose model we write has a settings class of its own, made from LoopSettings (train_loop.py) and the model's knobs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 from lib.config.base import Section
 from lib.config.train import TrainingSettings
 
-TRAINING: dict[str, type[Section]] = {"detection": TrainingSettings}
-"""Task -> class of its trainings' settings."""
+DETECTIONS = "detections"
+"""Predictions that can be drawn and exported as boxes."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score of a task, higher being better; `text` says what it is and its range.
+
+    of: classes = the mean over classes (templates, predicates …) of their scores; all = one ratio over everything.
+    """
+
+    text: str
+    of: Literal["classes", "all"] = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What there is to know of one task; its code is lib/tasks/NAME.py."""
+
+    training: type[Section]  # what its trainings are told
+    predictions: str  # kind of table that predict writes (lib/tables.py)
+    truths: tuple[str, ...]  # truth tables that its scores are made from
+    metrics: Mapping[str, Metric]  # what its boards may rank by; the first one unless a board says otherwise
+    floors: tuple[str, ...]  # what it can do without learning, as `variants.NAME.floor`
+    units: Literal["boxes", "ratios"] = (
+        "ratios"  # how a score is made again from any resample (lib/reporting/unit_scores.py)
+    )
+    shards: bool = True  # whether it predicts samples of its arm's shardset; else whole videos
+    views: bool = False  # whether it can look at test-time views (`tta:`)
+    code: tuple[str, ...] = ()  # files that scores come from: editing them scores again
+
+
+def _over_classes(text: str) -> Metric:
+    return Metric(f"{text}, mean over classes; 0–1, higher is better", "classes")
+
+
+TASKS: dict[str, Task] = {
+    "detection": Task(
+        training=TrainingSettings,
+        predictions=DETECTIONS,
+        truths=("frames", "boxes"),
+        metrics={
+            "AP50": _over_classes("average precision at IoU 0.50 (COCO, 101 recall points)"),
+            "AP": _over_classes("average precision, mean over IoU 0.50:0.05:0.95 (COCO, 101 recall points)"),
+            "AP75": _over_classes("average precision at IoU 0.75 (COCO, 101 recall points)"),
+            "AR": _over_classes("recall, mean over IoU 0.50:0.05:0.95"),
+            "F1": _over_classes("2PR/(P+R) at IoU 0.50 and a fixed score threshold"),
+        },
+        floors=("prior", "chance", "untrained"),
+        units="boxes",
+        shards=False,
+        views=True,
+        code=("lib/metrics/detection.py",),
+    ),
+}
+"""Name → task. A new one is a line here, its settings, and lib/tasks/NAME.py."""
+
+ALL_METRICS = tuple(dict.fromkeys(metric for task in TASKS.values() for metric in task.metrics))
+FLOORS = tuple(dict.fromkeys(floor for task in TASKS.values() for floor in task.floors))

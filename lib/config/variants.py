@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lib.config.base import Name, Section, nearest, shown
 from lib.config.search import Search
-from lib.config.tasks import TRAINING
+from lib.config.tasks import FLOORS, TASKS
 
 
 class Variant(Section):
@@ -21,15 +21,17 @@ class Variant(Section):
     task: str = Field(
         "detection",
         description="Which task binds data, model, loss and metric.",
-        json_schema_extra={"enum": sorted(TRAINING)},
+        json_schema_extra={"enum": sorted(TASKS)},
     )
     kind: Literal["model", "floor", "pretrained"] = Field(
         "model",
         description="model = trained here; floor = what can be had without looking; pretrained = weights as they are.",
     )
-    floor: Literal["prior", "chance", "untrained"] | None = Field(
+    floor: str | None = Field(
         None,
-        description="With kind floor: typical boxes of the training set, boxes drawn at random from it, or no training.",
+        description="With kind floor: prior = what is typical of the training set, chance = drawn at random from it, "
+        "untrained = the model before training.",
+        json_schema_extra={"enum": [*FLOORS, None]},
     )
     arm: Name | None = Field(None, description="Which sampling arm it is trained (a floor: fitted) on.")
     train_on: Name | None = Field(None, description="Dataset to train on when it differs from the board's (transfer).")
@@ -59,14 +61,18 @@ class Variant(Section):
     @field_validator("task")
     @classmethod
     def _known_task(cls, task: str) -> str:
-        if task not in TRAINING:
-            raise ValueError(f"unknown task {task!r}. {nearest(task, TRAINING)}")
+        if task not in TASKS:
+            raise ValueError(f"unknown task {task!r}. {nearest(task, TASKS)}")
         return task
 
     @model_validator(mode="after")
     def _consistent(self) -> Variant:
         if (self.kind == "floor") != (self.floor is not None):
             raise ValueError("`floor: prior|chance|untrained` goes with `kind: floor`, and only with it")
+        if self.floor is not None and self.floor not in TASKS[self.task].floors:
+            raise ValueError(
+                f"task {self.task} has no floor {self.floor!r}. {nearest(self.floor, TASKS[self.task].floors)}"
+            )
         if (self.kind == "pretrained") != (self.weights is not None):
             raise ValueError(
                 "`weights` goes with `kind: pretrained`; to start a training from weights use training.weights"

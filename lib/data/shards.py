@@ -57,7 +57,8 @@ def write_shards(
     """
     chosen = labelled(frames, boxes, tracks, settings)
     _check_classes(chosen, classes)
-    videos = {split: _videos_of(manifest, split, chosen) for split in settings.splits}
+    # in the order that manifest.json has them in (its keys are sorted): the index follows the tars
+    videos = {split: _videos_of(manifest, split, chosen) for split in sorted(settings.splits)}
     out.mkdir(parents=True, exist_ok=True)
     for leftover in out.glob(".writing-*.tar"):  # of a build that was killed
         leftover.unlink()

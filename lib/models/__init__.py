@@ -1,4 +1,4 @@
-"""Models by the format of their file: one line each. Not here: any model (one file per family beside this one).
+"""Models by name and by the format of their file: one line each. Not here: any model (one file per family beside this one).
 
 A predictor has `names` and `predict(frames, conf=, iou=, max_det=, imgsz=)`; see lib/perception/detectors.py.
 """
@@ -13,6 +13,16 @@ from lib.config.base import ConfigError, nearest
 
 FORMATS = {"ultralytics": "lib.models.yolo", "onnx": "lib.models.yolo_onnx", "floor": "lib.models.floors"}
 """Format -> module with `load(path)` and `inspect(path)`."""
+
+NETWORKS: dict[str, str] = {}
+"""Network that our own loop trains -> module with `build(**knobs)`, which makes it with fresh weights."""
+
+
+def build_network(name: str, **knobs: Any) -> Any:
+    """A network (torch module) by name, with weights from the current random numbers. ConfigError for an unknown name."""
+    if name not in NETWORKS:
+        raise ConfigError(f"network {name!r} is unknown. {nearest(name, NETWORKS)}")
+    return import_module(NETWORKS[name]).build(**knobs)
 
 
 def load_predictor(model_file: Path, card: dict[str, Any]) -> Any:

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from lib.files import DataError, read_json
 
 FINISHED, DIVERGED = "finished", "diverged"
-UNIT_COLUMNS = ("video", "n_truth", "class_index", "score", "matched", "ignored")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +32,20 @@ class Cell:
 
 
 def read_cell(
-    results: Path, *, dataset: str, variant: str, facts: dict[str, Any], seed: int, tta: str, partial: bool
+    results: Path,
+    *,
+    dataset: str,
+    variant: str,
+    facts: dict[str, Any],
+    seed: int,
+    tta: str,
+    columns: Sequence[str],
+    partial: bool,
 ) -> Cell:
     """Everything about one cell below the results folder.
 
-    facts: `arm` and `train_on` of the variant (None = no arm, trained on the board's dataset). Raises DataError naming the
-    absent or damaged file; with `partial` an absent file is told by the status.
+    facts: `arm` and `train_on` of the variant (None = no arm, trained on the board's dataset). columns: of the units.
+    Raises DataError naming the absent or damaged file; with `partial` an absent file is told by the status.
     """
     on = facts["train_on"] or dataset
     training = results / "train" / on / variant / f"seed={seed}"
@@ -57,7 +64,7 @@ def read_cell(
         seed=seed,
         status=FINISHED,
         scores=read_json(scores),
-        units=read_units(units, UNIT_COLUMNS),
+        units=read_units(units, columns),
         card=card,
         counts=known,
     )

@@ -15,11 +15,11 @@ import pandas as pd
 
 from lib.config.evaluate import EvaluateSettings
 from lib.config.leaderboard import Board
-from lib.files import DataError, read_json
+from lib.config.tasks import TASKS, Task
+from lib.files import DataError
 from lib.metrics.statistics import Estimate, bootstrap_weights, seeds_and_videos_interval
 from lib.reporting.cells import FINISHED, Cell, diverged, joint_status, read_cell
 from lib.reporting.ranking import (
-    METRICS,
     Ranking,
     above_floor,
     difference_columns,
@@ -30,9 +30,7 @@ from lib.reporting.ranking import (
     tie_note,
     verdicts,
 )
-from lib.reporting.unit_scores import UnitScores
-
-MEANS = ("AP50", "AP", "AP75", "AR", "F1", "best_F1", "precision", "recall")
+from lib.reporting.unit_scores import unit_columns, unit_scores
 
 
 @dataclass(kw_only=True)
@@ -55,28 +53,52 @@ class _Row:
 def score_board(name: str, settings: dict[str, Any], results: Path, *, partial: bool = False) -> Ranking:
     """Make a board of variants from what stands below the results folder.
 
-    settings: as lib/config/jobs.py gives them: `board`, `variants` (name -> kind, arm, train_on, seeds) and `evaluate`.
+    settings: as lib/config/jobs.py gives them: `task`, `board`, `variants` (name -> kind, arm, train_on, seeds) and
+    `evaluate`.
     With `partial`, cells that are absent become a status (waiting, failed and its cause) and the rest is shown. Raises
     DataError when a file is absent or damaged, or when two rows were scored on different videos.
     """
     board, evaluate = Board.model_validate(settings["board"]), EvaluateSettings.model_validate(settings["evaluate"])
+    task, metric = TASKS[settings["task"]], str(board.metric)
+    columns = unit_columns(task, metric)
     rows = []
     for variant in board.variants or ():
         facts = settings["variants"][variant]
         for tta in board.tta or ():
             cells = [
-                read_cell(results, dataset=board.dataset, variant=variant, facts=facts, seed=seed, tta=tta, partial=partial)
+                read_cell(
+                    results,
+                    dataset=board.dataset,
+                    variant=variant,
+                    facts=facts,
+                    seed=seed,
+                    tta=tta,
+                    columns=columns,
+                    partial=partial,
+                )
                 for seed in facts["seeds"]
             ]
             rows.append(_Row(variant=variant, tta=tta, kind=facts["kind"], cells=cells))
     scored = [row for row in rows if row.scored]
-    classes = read_json(results / "videos" / board.dataset / "classes.json")["classes"] if scored else []
-    _estimate(scored, classes, board.metric, evaluate)
+    classes = _classes(scored)
+    _estimate(scored, classes, task, metric, evaluate)
     rows = [rows[number] for number in order([row.estimate for row in rows])]
-    return _ranking(name, board, evaluate, rows, _by_truth(scored, classes))
+    return _ranking(name, board, task, evaluate, rows, _by_truth(scored, classes))
 
 
-def _estimate(rows: Sequence[_Row], classes: list[str], metric: str, evaluate: EvaluateSettings) -> None:
+def _classes(rows: Sequence[_Row]) -> list[str]:
+    """What scores are told by, in the order of the units; DataError when two rows were scored by other classes."""
+    known = [(row, cell, cell.scores["classes"]) for row in rows for cell in row.scored]
+    for row, cell, classes in known:
+        if classes != known[0][2]:
+            raise DataError(
+                f"{row.variant} (tta {row.tta}, seed {cell.seed}) was scored by classes {classes}, {known[0][0].variant} "
+                f"by {known[0][2]}. Hint: evaluate all rows again."
+            )
+    return list(known[0][2]) if known else []
+
+
+def _estimate(rows: Sequence[_Row], classes: list[str], task: Task, metric: str, evaluate: EvaluateSettings) -> None:
     """Give every row its score and interval, and one per class; all rows share the resamples of videos."""
     if not rows:
         return
@@ -90,18 +112,18 @@ def _estimate(rows: Sequence[_Row], classes: list[str], metric: str, evaluate: E
                     f"{row.variant} (tta {row.tta}, seed {cell.seed}) was scored on other videos than {rows[0].variant} "
                     f"(tta {rows[0].tta}). Hint: one board needs one test split; evaluate all rows again."
                 )
-        scores = UnitScores(classes, metric, evaluate.f1_threshold)
+        scores = unit_scores(task, metric, classes, f1_threshold=evaluate.f1_threshold)
 
         def estimate(score: Any, units: list[pd.DataFrame] = units, row: _Row = row) -> Estimate:
             # rows of one variant use the same trained models, so that their seeds are resampled together
             return seeds_and_videos_interval(units, score, weights=weights, row=row.variant, level=evaluate.level)
 
-        row.estimate = estimate(scores.mean())
+        row.estimate = estimate(scores.whole())
         row.of_class = {one: estimate(scores.of_class(number)) for number, one in enumerate(classes)}
 
 
 def _by_truth(rows: Sequence[_Row], classes: list[str]) -> list[str]:
-    """Classes, most true boxes first; those without any truth have no column."""
+    """Classes, most truth first; those without any have no column."""
     if not rows:
         return []
     per_class = rows[0].scored[0].scores["per_class"]
@@ -109,7 +131,9 @@ def _by_truth(rows: Sequence[_Row], classes: list[str]) -> list[str]:
     return sorted(found, key=lambda name: -per_class[name]["n_truth"])
 
 
-def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Row], classes: list[str]) -> Ranking:
+def _ranking(
+    name: str, board: Board, task: Task, evaluate: EvaluateSettings, rows: list[_Row], classes: list[str]
+) -> Ranking:
     estimates = [row.estimate for row in rows]
     values = [None if one is None else one.value for one in estimates]
     best = 0 if values and values[0] is not None else None
@@ -120,6 +144,7 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
     pupils = [None if row.kind == "floor" and number != floor else row.estimate for number, row in enumerate(rows)]
     to_floor = differences(pupils, floor, evaluate.level)
     standing, clear = verdicts(estimates, best, evaluate.level), verdicts(pupils, floor, evaluate.level)
+    means = [key for key in _mean_names(rows, task) if key != board.metric]
     table = []
     for number, (row, rank) in enumerate(zip(rows, ranks(values), strict=True)):
         table.append(
@@ -129,11 +154,11 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
             | difference_columns("to_best", to_best[number])
             | difference_columns("to_floor", to_floor[number])
             | {"above_floor": above_floor(clear[number])}
-            | _mean_columns(row, board.metric)
-            | _class_columns(row, board.metric, classes)
+            | _mean_columns(row, means)
+            | _class_columns(row, board.metric, classes, task)
             | _cost_columns(row, classes)
         )
-    notes = [f"{board.metric}: {METRICS[board.metric]}."]
+    notes = [f"{board.metric}: {task.metrics[board.metric].text}."]
     notes += interval_note(estimates, level=evaluate.level, draws=evaluate.draws)
     notes += tie_note(standing, level=evaluate.level)
     notes += _floor_note(rows, floor) + _row_notes(rows, board, evaluate)
@@ -147,6 +172,8 @@ def _ranking(name: str, board: Board, evaluate: EvaluateSettings, rows: list[_Ro
         rows=pd.DataFrame(table, dtype=object),
         classes=classes,
         notes=notes,
+        metrics=tuple(task.metrics),
+        mean=task.metrics[board.metric].of == "classes",
         floor=None if floor is None else values[floor],
     )
 
@@ -178,21 +205,28 @@ def _mean(values: Sequence[Any]) -> Any:
     return values[0] if len(set(values)) == 1 else fmean(values)
 
 
-def _mean_columns(row: _Row, metric: str) -> dict[str, Any]:
-    return {key: _mean([cell.scores["metrics"].get(key) for cell in row.scored]) for key in MEANS if key != metric}
+def _mean_names(rows: Sequence[_Row], task: Task) -> list[str]:
+    """Scores of the whole that have a column: what boards may rank by, then what else was found."""
+    found = [key for row in rows for cell in row.scored for key in cell.scores["metrics"]]
+    return list(dict.fromkeys([*task.metrics, *found]))
 
 
-def _class_columns(row: _Row, metric: str, classes: list[str]) -> dict[str, Any]:
+def _mean_columns(row: _Row, names: Sequence[str]) -> dict[str, Any]:
+    return {key: _mean([cell.scores["metrics"].get(key) for cell in row.scored]) for key in names}
+
+
+def _class_columns(row: _Row, metric: str, classes: list[str], task: Task) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for name in classes:
         estimate = row.of_class.get(name)
         columns[f"{metric}: {name}"] = estimate.value if estimate else None
         columns[f"{metric}_low: {name}"] = estimate.low if estimate else None
         columns[f"{metric}_high: {name}"] = estimate.high if estimate else None
-    for key in ("AP50", "AP"):
+    for key in task.metrics:
         if key != metric:
             columns |= {
-                f"{key}: {name}": _mean([cell.scores["per_class"][name][key] for cell in row.scored]) for name in classes
+                f"{key}: {name}": _mean([cell.scores["per_class"][name].get(key) for cell in row.scored])
+                for name in classes
             }
     return columns
 

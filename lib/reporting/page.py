@@ -134,7 +134,7 @@ def _variant_columns(ranking: Ranking) -> Iterable[Column]:
     yield Column("to floor", _signed("to_floor"))
     yield Column("above floor", _text("above_floor"), text=True)
     yield from (Column(f"{metric} {name}", _score(f"{metric}: {name}")) for name in ranking.classes)
-    yield from (Column(key, _score(key)) for key in ("AP50", "AP", "AR", "F1") if key != metric)
+    yield from (Column(key, _score(key)) for key in ranking.metrics if key != metric)
     yield Column("frames", _whole("frames"))
     yield from (Column(f"frames {name}", _whole(f"frames: {name}")) for name in ranking.classes)
     yield Column("iterations", _whole("iterations"))

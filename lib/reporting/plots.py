@@ -93,13 +93,7 @@ def _score_panel(ax: Axes, ranking: Ranking, rows: list[dict[str, Any]], name: s
             ax.plot([row[low], row[high]], [place, place], color=colour, linewidth=1.6, solid_capstyle="round", zorder=2)
         face = "white" if row["standing"] == "worse" else colour
         ax.plot(row[value], place, "o", color=colour, markerfacecolor=face, markersize=5.5, zorder=3, clip_on=False)
-    ax.set_title(
-        wrapped(name, 20)
-        if name
-        else f"{ranking.metric}, mean over classes"
-        if ranking.kind == "scores"
-        else ranking.metric
-    )
+    ax.set_title(wrapped(name, 20) if name else f"{ranking.metric}, mean over classes" if ranking.mean else ranking.metric)
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4 if name else 6, steps=[1, 2, 2.5, 5, 10]))

@@ -16,12 +16,7 @@ from scipy.special import stdtr
 
 from lib.metrics.statistics import Difference, Estimate, holm, paired_difference
 
-METRICS = {
-    "AP50": "average precision at IoU 0.50 (COCO, 101 recall points), mean over classes; 0–1, higher is better",
-    "AP": "average precision, mean over IoU 0.50:0.05:0.95 (COCO, 101 recall points) and classes; 0–1, higher is better",
-    "AP75": "average precision at IoU 0.75 (COCO, 101 recall points), mean over classes; 0–1, higher is better",
-    "AR": "recall, mean over IoU 0.50:0.05:0.95 and classes; 0–1, higher is better",
-    "F1": "2PR/(P+R) at IoU 0.50 and a fixed score threshold, mean over classes; 0–1, higher is better",
+TRACK_METRICS = {
     "HOTA": "√(DetA·AssA), mean over IoU 0.05:0.05:0.95 (Luiten et al. 2021); 0–1, higher is better",
     "DetA": "detection accuracy TP/(TP+FN+FP), mean over IoU 0.05:0.05:0.95; 0–1, higher is better",
     "AssA": "association accuracy, mean over IoU 0.05:0.05:0.95 (Luiten et al. 2021); 0–1, higher is better",
@@ -35,7 +30,8 @@ class Ranking:
     """One board, ready to be written.
 
     rows: one row per pair, in the order shown, plain Python values (None = there is none); the CSV holds exactly this.
-    classes: classes that have columns of their own, most true boxes first. notes: footnotes, one sentence or two each.
+    classes: classes that have columns of their own, most truth first. metrics: of the table, the ranking one and others.
+    mean: whether the score is a mean over classes. notes: footnotes, one sentence or two each.
     """
 
     name: str
@@ -46,6 +42,8 @@ class Ranking:
     rows: pd.DataFrame
     classes: list[str]
     notes: list[str]
+    metrics: tuple[str, ...] = ()
+    mean: bool = False
     floor: float | None = None
     title: str = ""
 

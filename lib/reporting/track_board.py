@@ -21,7 +21,7 @@ from lib.files import DataError, read_json
 from lib.metrics.statistics import Estimate, bootstrap_weights, seeds_and_videos_interval
 from lib.reporting.cells import FINISHED, read_units
 from lib.reporting.ranking import (
-    METRICS,
+    TRACK_METRICS,
     Ranking,
     above_floor,
     difference_columns,
@@ -218,7 +218,7 @@ def _notes(
 ) -> list[str]:
     estimates = [row.estimate for row in rows]
     if any(estimate is not None for estimate in estimates):
-        notes = [f"{board.metric}: {METRICS[board.metric]}. IDSW: identity switches, lower is better."]
+        notes = [f"{board.metric}: {TRACK_METRICS[board.metric]}. IDSW: identity switches, lower is better."]
         notes += interval_note(estimates, level=evaluate.level, draws=evaluate.draws, trained=False)
         notes += tie_note(standing, level=evaluate.level) + _floor_note(rows, compared=any(clear))
     else:

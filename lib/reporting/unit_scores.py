@@ -10,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from lib.config.tasks import Task
+from lib.files import DataError
 from lib.metrics.coco import N_THRESHOLDS
 from lib.metrics.detection import ap_from_units
 from lib.metrics.statistics import Score
@@ -57,24 +59,72 @@ def mean_over_classes(values: np.ndarray) -> np.ndarray:
     return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
 
 
+def ratio_columns(metric: str) -> tuple[str, str]:
+    """Columns of units in the form of ratios: per video a list of C sums, and of C counts that they are divided by."""
+    return f"{metric}:sum", f"{metric}:count"
+
+
+def ratios(units: pd.DataFrame, metric: str, *, weights: np.ndarray, of: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores that are sums over counts (recalls, accuracies, mean IoU): weights D×V → D×C per class, D in all.
+
+    of: classes = the mean over classes that were counted in the draw; all = all sums over all counts. NaN where nothing was
+    counted. DataError when videos have different numbers of classes, or a sum lies outside 0..count.
+    """
+    parts = []
+    for column in ratio_columns(metric):
+        lengths = {len(one) for one in units[column]}
+        if len(lengths) > 1:
+            raise DataError(f"units: column {column!r} has lists of {sorted(lengths)} values; one per class is needed.")
+        parts.append(np.array(units[column].to_list(), dtype=np.float64).reshape(len(units), -1))
+    if not ((parts[0] >= 0) & (parts[0] <= parts[1] + 1e-9)).all():
+        raise DataError(f"units: a sum of {metric!r} is no number from 0 to its count. Hint: evaluate again.")
+    found, total = (weights @ part for part in parts)
+    per_class = np.where(total > 0, found / np.where(total > 0, total, 1.0), np.nan)
+    if of == "classes":
+        return per_class, mean_over_classes(per_class)
+    every = total.sum(axis=1)
+    return per_class, np.where(every > 0, found.sum(axis=1) / np.where(every > 0, every, 1.0), np.nan)
+
+
 class UnitScores:
-    """Scores of one row's seeds, computed once and then read by class or as their mean; for one set of resamples only."""
+    """Scores of one row's seeds, computed once and then read by class or as a whole; for one set of resamples only.
 
-    def __init__(self, classes: list[str], metric: str, f1_threshold: float) -> None:
-        self.classes, self.metric, self.f1_threshold = classes, metric, f1_threshold
-        self._known: dict[tuple[int, int], tuple[pd.DataFrame, np.ndarray]] = {}
+    calculate: (units, weights D×V) → scores D×C of the classes, D of the whole.
+    """
 
-    def _scores(self, units: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
+    def __init__(self, calculate: Callable[[pd.DataFrame, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
+        self.calculate = calculate
+        self._known: dict[tuple[int, int], tuple[pd.DataFrame, tuple[np.ndarray, np.ndarray]]] = {}
+
+    def _scores(self, units: pd.DataFrame, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         key = (id(units), len(weights))  # the units are kept beside their scores, so that an id stays theirs
         if key not in self._known:
-            found = class_scores(units, self.classes, weights=weights, metric=self.metric, f1_threshold=self.f1_threshold)
-            self._known[key] = (units, found)
+            self._known[key] = (units, self.calculate(units, weights))
         return self._known[key][1]
 
-    def mean(self) -> Score:
-        """The mean over classes as a function of (units, weights)."""
-        return lambda units, weights: mean_over_classes(self._scores(units, weights))
+    def whole(self) -> Score:
+        """The score of the whole as a function of (units, weights)."""
+        return lambda units, weights: self._scores(units, weights)[1]
 
     def of_class(self, number: int) -> Score:
         """One class as a function of (units, weights)."""
-        return lambda units, weights: self._scores(units, weights)[:, number]
+        return lambda units, weights: self._scores(units, weights)[0][:, number]
+
+
+def unit_scores(task: Task, metric: str, classes: list[str], *, f1_threshold: float) -> UnitScores:
+    """How a metric of a task is made from its units."""
+
+    def of_boxes(units: pd.DataFrame, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = class_scores(units, classes, weights=weights, metric=metric, f1_threshold=f1_threshold)
+        return found, mean_over_classes(found)
+
+    def of_ratios(units: pd.DataFrame, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return ratios(units, metric, weights=weights, of=task.metrics[metric].of)
+
+    return UnitScores({"boxes": of_boxes, "ratios": of_ratios}[task.units])
+
+
+def unit_columns(task: Task, metric: str) -> tuple[str, ...]:
+    """Columns that units need for a metric."""
+    boxes = ("n_truth", "class_index", "score", "matched", "ignored")
+    return ("video", *(boxes if task.units == "boxes" else ratio_columns(metric)))

@@ -1,6 +1,7 @@
 """Tasks: each binds samples → batch → model → loss → decode → score. The only package that knows all the others.
 
-A task is one file here with the functions of `Task`, and one line in TASKS. Programs ask for it by the variant's `task`.
+A task is one file here with the functions of `Task`, named as in lib/config/tasks.py. Programs ask for it by the variant's
+`task`. Its module and `score` load no torch: scores are made where there may be none.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from lib.config.base import ConfigError, nearest
-
-TASKS = {"detection": "lib.tasks.detection"}
+from lib.config.tasks import TASKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class PredictJob:
     seed: int
     manifest: pd.DataFrame
     classes: list[str]
+    shards: Path | None  # manifest of the shards whose samples are predicted; None for a task that looks at whole videos
     model: Path  # model.weights
     card: dict[str, Any]
 
@@ -68,7 +69,11 @@ class ScoreJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """Scores as plain values and one row per unit (video, query, graph) for the bootstrap."""
+    """Scores, and what they are made of per video, from which boards score any resample of the videos.
+
+    scores: `metrics` (name → mean, 0–1), `classes` (what the mean is over, in the order of the units; none = one number),
+    `per_class` (class → n_truth and metrics), `counts`, `warnings`. units: one row per video, in the task's `units` form.
+    """
 
     scores: dict[str, Any]
     units: pd.DataFrame
@@ -88,4 +93,4 @@ def task(name: str) -> Task:
     """The module of a task; unknown names are refused with the known ones."""
     if name not in TASKS:
         raise ConfigError(f"unknown task {name!r}. {nearest(name, TASKS)}")
-    return import_module(TASKS[name])
+    return import_module(f"lib.tasks.{name}")

@@ -19,6 +19,7 @@ from lib.config.train import TrainingSettings
 from lib.data.reader import ShardReader
 from lib.data.shards import export_yolo
 from lib.files import DataError, read_json, write_json
+from lib.history import no_history
 from lib.metrics import detection as metrics
 from lib.tables import COLUMNS, DETECTIONS, empty, read_table
 from lib.tasks import PredictJob, Scored, ScoreJob, Trained, TrainJob
@@ -81,7 +82,7 @@ def _untrained(job: TrainJob) -> Trained:
     settings = TrainingSettings.model_validate(job.settings["training"])
     _, _, classes = _samples(job)
     weights = yolo.untrained(settings, names=classes, seed=job.seed, folder=job.folder / "state")
-    return Trained(weights=weights, card=_floor_card(settings, classes, "ultralytics"), history=_no_history())
+    return Trained(weights=weights, card=_floor_card(settings, classes, "ultralytics"), history=no_history())
 
 
 def _fit_floor(job: TrainJob) -> Trained:
@@ -94,7 +95,7 @@ def _fit_floor(job: TrainJob) -> Trained:
     weights = job.folder / "state" / "floor.json"
     write_json(weights, fitted)
     card = _floor_card(settings, classes, "floor") | {"engine": "floor", "model": job.settings["floor"]}
-    return Trained(weights=weights, card=card, history=_no_history())
+    return Trained(weights=weights, card=card, history=no_history())
 
 
 def _pretrained(job: TrainJob) -> Trained:
@@ -104,7 +105,7 @@ def _pretrained(job: TrainJob) -> Trained:
     settings = TrainingSettings.model_validate({"imgsz": job.settings["training"]["imgsz"]})
     kept = {key: card[key] for key in ("parameters", "train_videos") if key in card}
     made = _floor_card(settings, card["class_names"], card["format"]) | {"engine": "none", "model": job.settings["weights"]}
-    return Trained(weights=job.weights.parent / card["file"], card=made | kept, history=_no_history())
+    return Trained(weights=job.weights.parent / card["file"], card=made | kept, history=no_history())
 
 
 def _card(settings: TrainingSettings, classes: list[str], form: str, status: str) -> dict[str, Any]:
@@ -121,10 +122,6 @@ def _card(settings: TrainingSettings, classes: list[str], form: str, status: str
 
 def _floor_card(settings: TrainingSettings, classes: list[str], form: str) -> dict[str, Any]:
     return _card(settings, classes, form, "finished") | {"iterations": 0, "epochs": 0}
-
-
-def _no_history() -> pd.DataFrame:
-    return pd.DataFrame({"epoch": [], "iteration": [], "seconds": []})
 
 
 def _samples(job: TrainJob) -> tuple[ShardReader, list[str], list[str]]:
@@ -189,6 +186,7 @@ def score(job: ScoreJob) -> Scored:
     counts = {key: value for key, value in found.items() if key.startswith("n_")}
     scores = {
         "metrics": {key: found[key] for key in MEANS},
+        "classes": job.classes,
         "per_class": found["per_class"],
         "counts": counts,
         "warnings": found["warnings"],

@@ -1,19 +1,28 @@
-"""What tasks whose models we write have in common: from a job to our own training loop and back. Not here: any task."""
+"""What tasks whose models we write have in common: from a job to our own training loop and back, and to predictions.
+
+Not here: any task.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from lib.config.base import ConfigError
+from lib.config.running import current_running
 from lib.config.train_loop import LoopSettings
+from lib.data.progress import track
+from lib.data.reader import ShardReader
 from lib.history import history_frame
 from lib.tables import read_table
-from lib.tasks import Trained, TrainJob
+from lib.tasks import PredictJob, Trained, TrainJob
 
 
 def train(job: TrainJob, settings: LoopSettings, parts: Any, *, card: dict[str, Any]) -> Trained | None:
     """Train and card the model; None in all processes of a training but the first.
 
-    parts: lib/training/run.Parts. card: what the task says of its model: task, model, class_names, input_size.
+    parts: lib/training/run.Parts. card: what the task says of its model: task, model and network (what `build_network`
+    makes it again of), class_names, input_size.
     Raises Preempted when a signal or the time budget asked to leave; the state is saved then.
     """
     from lib.training import run
@@ -44,3 +53,50 @@ def train(job: TrainJob, settings: LoopSettings, parts: Any, *, card: dict[str, 
         "train_videos": sorted(read_table(job.subset, "subset")["video"].unique()) if job.subset else [],
     }
     return Trained(weights=made.weights, card=card | facts | made.facts, history=history_frame(made.history))
+
+
+def predict(
+    job: PredictJob,
+    reader: ShardReader,
+    keys: Sequence[str],
+    *,
+    transform: Callable[..., Any],
+    collate: Callable[[list[Any]], Any],
+    decode: Callable[[Any, Any], dict[str, Any]],
+) -> dict[str, Any]:
+    """What the trained network says of samples: key → prediction, each once.
+
+    transform, collate: as in training (lib/data/loader.ShardLoader). decode: (outputs, batch) → {key: plain values}.
+    ConfigError: no sample of the splits that are predicted; a GPU that is asked for and not there.
+    """
+    import torch
+    from lightning_fabric.utilities import move_data_to_device
+
+    from lib.data.loader import ShardLoader
+    from lib.models import build_network
+    from lib.models.weights import load_weights
+    from lib.training.processes import choose_device
+
+    settings, running = job.settings["predict"], current_running()
+    if not keys:
+        raise ConfigError(f"{job.shards}: no sample of splits {settings['splits']}. Hint: see `predict.splits`.")
+    device = torch.device(choose_device(running.device, 1))
+    network = build_network(job.card["model"], **job.card["network"])
+    load_weights(job.model, network)
+    network.to(device).eval()
+    loader = ShardLoader(
+        reader,
+        keys,
+        seed=0,
+        shuffle=False,
+        batch=settings["batch"],
+        workers=running.workers,
+        transform=transform,
+        collate=collate,
+    )
+    found: dict[str, Any] = {}
+    with torch.inference_mode():
+        for given in track(loader, total=len(loader), label="predicting"):
+            batch = move_data_to_device(given, device)
+            found |= decode(network(batch), batch)
+    return found

@@ -3,7 +3,6 @@ asked, runs in two processes, and reruns exactly when it should."""
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import shlex
@@ -20,51 +19,42 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from lib.config.merge import merged
 from lib.files import read_json
 from lib.training.preemption import PREEMPTED
 from tests.conftest import PROJECT
 from tests.lib.training.toy import equal
-from tests.workflow.conftest import TINY, copy_project
+from tests.workflow.conftest import copy_project
+from tests.workflow.test_readme import block
 
 pytestmark = pytest.mark.slow
 
 SOURCES = PROJECT / "tests/workflow/own_task"
-TRAINING: dict[str, Any] = {
-    "budget": {"steps": 400, "evaluate_every_steps": 40},
-    "batch": 4,
-    "accumulate": 2,
-    "precision": "fp32",
-    "optimizer": {"lr": 3e-3},
-    "ema": {"decay": 0.9},
-    "best": {"val/accuracy": "max"},
-}
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
 def study() -> dict[str, Any]:
-    """The tiny world, without a detector: one arm, one variant of the task."""
-    made = copy.deepcopy({key: TINY[key] for key in ("seeds", "datasets")}) | {"study": "own"}
-    made["shardsets"] = {"bare": {"splits": ["train", "val"], "stride": 2}}
-    made["arms"] = {"all": {"shardset": "bare", "background": "all"}}
-    made["trainings"] = {"presence": TRAINING}
-    made["variants"] = {"shows": {"task": "presence", "arm": "all", "size": "tiny"}}
-    made["running"] = {"device": "cpu", "workers": 0, "loggers": {"log_every": 2, "tensorboard": False}}
-    return made
+    """The README's study: one arm of small clips of the world, one variant of the task and its floor, one board."""
+    running = {"device": "cpu", "workers": 0, "loggers": {"log_every": 2, "tensorboard": False}}
+    return yaml.safe_load(block("A task", "yaml")) | {"running": running}
 
 
 class Copy:
-    """A copy of the project with the task added as DESIGN says: a file, a settings class, and a line in two registries."""
+    """A copy of the project with the task added as the README's recipe says."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = copy_project(folder)
         shutil.copy(SOURCES / "presence.py", self.folder / "lib/tasks/presence.py")
-        shutil.copy(SOURCES / "train_presence.py", self.folder / "lib/config/train_presence.py")
-        self.replace("lib/tasks/__init__.py", '"detection": "lib.tasks.detection"', ', "presence": "lib.tasks.presence"')
-        self.replace("lib/config/tasks.py", '"detection": TrainingSettings', ', "presence": PresenceTraining')
-        self.replace("lib/config/tasks.py", "from lib.config.train import TrainingSettings",
-                     "\nfrom lib.config.train_presence import PresenceTraining")  # fmt: skip
+        shutil.copy(SOURCES / "recurrent.py", self.folder / "lib/models/recurrent.py")
+        (self.folder / "lib/config/train_presence.py").write_text(block("A task", "python", 0))
+        self.insert("lib/config/tasks.py", "TASKS: dict[str, Task] = {\n", block("A task", "python", 1))
+        self.insert("lib/config/tasks.py", "from lib.config.train import TrainingSettings\n",
+                    "from lib.config.train_presence import PresenceTraining\n")  # fmt: skip
+        self.insert("lib/tables.py", "COLUMNS: dict[str, dict[str, str]] = {\n", block("A task", "python", 2))
+        self.insert("lib/models/__init__.py", "NETWORKS: dict[str, str] = {", '"recurrent": "lib.models.recurrent"')
         self.study = study()
 
-    def replace(self, file: str, line: str, more: str) -> None:
+    def insert(self, file: str, line: str, more: str) -> None:
         text = (self.folder / file).read_text()
         assert text.count(line) == 1, f"{file} should hold {line!r} once"
         (self.folder / file).write_text(text.replace(line, line + more))
@@ -120,6 +110,43 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return tree
 
 
+def test_the_board_says_what_the_network_is_worth(trained: Copy) -> None:
+    trained.run()
+    folder = trained.folder / "results"
+    card = read_json(folder / "train/site/usual/seed=0/model.json")
+    assert card["format"] == "floor" and card["iterations"] == 0
+    rows = pd.read_csv(folder / "leaderboards/site/presence.csv").set_index("variant")
+    assert list(rows.index) == ["shows", "usual"] and rows.loc["usual", "kind"] == "floor"
+    assert rows.loc["shows", "above_floor"] == "yes" and rows.loc["shows", "accuracy"] > 0.8
+    scores = read_json(folder / "metrics/site/shows/seed=0/tta=none.json")
+    per_class = [one["accuracy"] for one in scores["per_class"].values()]
+    assert rows.loc["shows", "accuracy"] == pytest.approx(sum(per_class) / len(per_class))
+    found = pd.read_parquet(folder / "predictions/site/shows/seed=0/tta=none.parquet")
+    manifest = pd.read_parquet(folder / "videos/site/manifest.parquet")
+    assert set(found["video"]) == set(manifest[manifest["split"] == "test"]["video"])
+    assert "share of frames" in (folder / "leaderboards/site/presence.md").read_text()
+    assert not list((folder / "exports").glob("site/shows")), "what is no box cannot be drawn"
+
+
+def test_a_network_is_added_as_the_readme_says(trained: Copy, tmp_path: Path) -> None:
+    tree = Copy(tmp_path / "project")
+    shutil.copytree(trained.folder / "results", tree.folder / "results", dirs_exist_ok=True)
+    shutil.copytree(trained.folder / ".snakemake", tree.folder / ".snakemake", dirs_exist_ok=True)
+    (tree.folder / "lib/models/pooled.py").write_text(block("A model", "python"))
+    line = '"pooled": "lib.models.pooled"'
+    assert f"`{line[:8]}" in README and 'Literal["recurrent", "pooled"]' in README
+    tree.insert("lib/models/__init__.py", '"recurrent": "lib.models.recurrent"', f", {line}")
+    tree.insert("lib/config/train_presence.py", 'Literal["recurrent"', ', "pooled"')
+    tree.study = merged(tree.study, yaml.safe_load(block("A model", "yaml")))
+    tree.study["variants"]["pools"]["training"]["budget"] = {"steps": 40}
+    trained.run()  # the board without the new row
+    tree.run()
+    table = pd.read_csv(tree.folder / "results/leaderboards/site/presence.csv")
+    assert set(table["variant"]) == {"shows", "pools", "usual"}
+    first = trained.folder / "results/train/site/shows/seed=0/model.json"
+    assert read_json(tree.cell / "model.json") == read_json(first), "the others are not trained again"
+
+
 def again(trained: Copy, folder: Path) -> Copy:
     """The same tree without its training: only that is made again."""
     tree = Copy(folder)
@@ -132,7 +159,7 @@ def again(trained: Copy, folder: Path) -> Copy:
 def test_it_learns_and_says_what_it_is(trained: Copy) -> None:
     card = read_json(trained.cell / "model.json")
     assert card["status"] == "finished" and card["iterations"] == 400 and card["format"] == "safetensors"
-    assert card["effective_batch"] == 8 and card["attempts"] == 1 and len(card["train_videos"]) == 4
+    assert card["effective_batch"] == 8 and card["attempts"] == 1 and len(card["train_videos"]) == 160
     history = pd.read_csv(trained.cell / "history.csv")
     scores = history["val/accuracy"].dropna()
     assert len(scores) == 10 and card["best"]["val/accuracy"] == pytest.approx(scores.max())

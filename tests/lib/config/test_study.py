@@ -121,6 +121,9 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         ("boards.main.tta", ["flp"], "boards.main.tta: unknown tta 'flp'. Hint: did you mean 'flip'?"),
         ("boards.main.dataset", "cite", "boards.main.dataset: unknown dataset 'cite'. Hint: did you mean 'site'?"),
         ("boards.followed.detectors", ["nanno"], "boards.followed.detectors: unknown detector 'nanno'. Hint: did you mean"),
+        ("boards.main.metric", "ap50", "boards.main.metric: task detection has no 'ap50'. Hint:"),
+        ("boards.main.metric", "HOTA", "boards.main.metric: task detection has no 'HOTA'."),
+        ("variants.prior.floor", "prio", "task detection has no floor 'prio'. Hint: did you mean 'prior'?"),
         ("boards.followed.trackers", ["sort"], "boards.followed.trackers: unknown tracker 'sort'."),
     ],
 )

@@ -126,6 +126,13 @@ def test_manifest_and_index(world, packed):
         assert (jpg.mtime, jpg.uid, jpg.gid, jpg.uname, jpg.gname, jpg.mode) == (0, 0, 0, "", "", 0o644)
 
 
+def test_the_order_in_which_splits_are_named_does_not_matter(world, packed, tmp_path):
+    world.write(tmp_path / "turned", splits=["val", "train"])
+    turned = ShardReader(tmp_path / "turned/manifest.json")
+    assert turned.index["key"].tolist() == ShardReader(packed).index["key"].tolist()
+    verify(tmp_path / "turned/manifest.json")
+
+
 def test_again_gives_the_same_bytes(world, packed, tmp_path):
     world.write(tmp_path / "again")
     assert digests(tmp_path / "again") == digests(packed.parent)

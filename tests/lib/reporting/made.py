@@ -74,6 +74,7 @@ def write_cell(
         folder / f"tta={tta}.json",
         {
             "metrics": {key: scores[key] for key in MEANS},
+            "classes": classes,
             "per_class": scores["per_class"],
             "warnings": scores["warnings"],
             "status": "finished",
@@ -81,7 +82,6 @@ def write_cell(
     )
     units = match_units(truth, predictions, frames, classes)
     pq.write_table(pa.Table.from_pandas(units, preserve_index=False), folder / f"tta={tta}.units.parquet")
-    write_json(results / "videos" / dataset / "classes.json", {"classes": classes})
     write_card(results, variant, seed=seed, dataset=dataset, iterations=0 if kind != "model" else 300)
     return scores
 
@@ -123,5 +123,5 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 def settings(variants: dict[str, dict[str, Any]], **board: Any) -> dict[str, Any]:
     """Settings of a board as a job gets them; variants: name -> what differs from {kind: model, seeds: [0]}."""
     facts = {name: {"kind": "model", "arm": None, "train_on": None, "seeds": [0]} | own for name, own in variants.items()}
-    given = {"dataset": "world", "variants": list(variants)} | board
-    return json.loads(json.dumps({"board": given, "variants": facts, "evaluate": EVALUATE}))
+    given = {"dataset": "world", "variants": list(variants), "metric": "AP50"} | board
+    return json.loads(json.dumps({"task": "detection", "board": given, "variants": facts, "evaluate": EVALUATE}))
