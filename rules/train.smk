@@ -34,4 +34,5 @@ rule train:
     shell:
         "python -m workflow_scripts.train --settings {params.settings:q} --seed {wildcards.seed:q}"
         " --subset {input.subset:q} --shards {input.shards:q} --weights {input.weights:q}"
-        " --threads {threads:q} --attempt {resources.attempt_number:q} --output {output.card:q} > {log:q} 2>&1"
+        " --threads {threads:q} --attempt {resources.attempt_number:q} --runtime {resources.runtime:q}"
+        " --output {output.card:q} > {log:q} 2>&1"

@@ -6,14 +6,16 @@ python -m workflow_scripts.train --settings JSON --seed 0 --subset results/subse
 
 A killed training goes on from `state/` beside the output when settings and data are the same; every try is kept in
 `attempts/`. A training whose loss is no number ends well with that status: it is a result. One of our own loop saves its
-state and leaves with code 75 on SIGTERM, on SIGUSR1 and when --time-budget is used up; started again, it goes on at the
-exact step. With `running.launcher` torchrun, accelerate or srun, that launcher starts this program once for every rank.
+state and leaves with code 75 on SIGTERM, on SIGUSR1 and when --time-budget is used up, or --runtime inside a scheduler's job;
+started again, it goes on at the exact step. With `running.launcher` torchrun, accelerate or srun, that launcher starts this program once for every rank.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +41,9 @@ def main() -> None:
     arguments.add_argument(
         "--time-budget", type=minutes, default=None, help="minutes after which a training leaves early, its state saved"
     )
+    arguments.add_argument(
+        "--runtime", type=minutes, default=None, help="minutes of this job; obeyed inside a scheduler's job, which ends it"
+    )
     arguments.add_argument("--attempt", type=int, default=1, help="number of this try within one run of the workflow")
     arguments.add_argument("--output", type=Path, required=True)
     given = arguments.parse_args()
@@ -55,7 +60,7 @@ def main() -> None:
         weights=given.weights,
         folder=folder,
         threads=given.threads,
-        time_budget_s=given.time_budget,
+        time_budget_s=given.time_budget or scheduled(given.runtime),
         fingerprint=fingerprint,
         on_progress=lambda **facts: None,
     )
@@ -74,6 +79,13 @@ def main() -> None:
     outputs = [weights, given.output, folder / "history.csv"]
     provenance.record(outputs, stage="train", settings=given.settings | {"seed": given.seed}, inputs=inputs, extra=cost)
     shutil.rmtree(folder / "state", ignore_errors=True)  # only now: until all results stand, a kill goes on from it
+
+
+def scheduled(runtime_s: float | None) -> float | None:
+    """Seconds that a scheduler leaves to this training; None where there is none."""
+    from lib.training.preemption import scheduled_budget
+
+    return None if runtime_s is None else scheduled_budget(runtime_s, os.environ, time.time())
 
 
 def minutes(text: str) -> float:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -19,6 +19,23 @@ from lib.config.base import VipersightError
 PREEMPTED = 75
 """Exit code of a training that stopped early, saved its state and goes on when it is started again (EX_TEMPFAIL)."""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+MARGIN, LEAST_S, MOST_S = 0.05, 60.0, 900.0
+"""What a training leaves of the time that a scheduler gives it, for its last step, evaluation and state: a share, its limits."""
+
+
+def scheduled_budget(runtime_s: float, environment: Mapping[str, str], now: float) -> float | None:
+    """Seconds that a training may go on inside a scheduler's job; None outside of one, where nothing ends it.
+
+    runtime_s: what the job was asked for (`resources: runtime`). environment: a Slurm job's SLURM_JOB_END_TIME (s since the
+    epoch) counts when it is there, for the job began before this program. now: s since the epoch.
+    """
+    if not any(name in environment for name in ("SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID")):
+        return None
+    end = environment.get("SLURM_JOB_END_TIME", "")
+    left = float(end) - now if end.isdigit() else runtime_s
+    return max(1.0, left - min(max(MARGIN * runtime_s, LEAST_S), MOST_S))
 
 
 class Preempted(VipersightError):
