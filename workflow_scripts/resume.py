@@ -3,7 +3,7 @@
 python -m workflow_scripts.resume [--wait] [-- words for snakemake]        (or: make resume)
 
 Without words the killed run's own are taken. Jobs that outlived their driver are ended (a training goes on from its last
-finished epoch); with --wait they may finish first. A folder in which a run is alive, here or on another host, is never
+state); with --wait they may finish first. A folder in which a run is alive, here or on another host, is never
 unlocked. Exit code: Snakemake's, or 2 for a refusal.
 """
 

@@ -108,6 +108,8 @@ class ConsoleLogger:
         self._step = int(state.get("step", 0))
         self._seen.clear()
         self._seen.append((time.monotonic(), self._step))
+        if self._step:
+            self._write(f"{self._name}: goes on from step {self._step}/{self._total}")
 
     def close(self, status: str) -> None:
         if self._bar is not None:

@@ -190,7 +190,8 @@ def test_console_on_a_terminal_shows_a_bar_and_logs_lines() -> None:
     os.close(main)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(seen).decode())
     assert "━" in shown and "20/20" in shown and "loss 0.05" in shown and "val/AP 0.75" in shown
-    assert log.getvalue().count("\n") == 4 and "val/AP 0.75" in log.getvalue()
+    assert log.getvalue().startswith("a: goes on from step 10/20\n")
+    assert log.getvalue().count("\n") == 5 and "val/AP 0.75" in log.getvalue()
 
 
 @pytest.mark.parametrize(
