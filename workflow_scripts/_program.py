@@ -2,7 +2,8 @@
 
 Not here: any stage. Exit codes: 0 done, 1 unexpected error (with traceback), 2 settings or data are wrong (one line, with a
 hint), 3 an earlier attempt of this run ended by a cause that a retry cannot heal, 70 a training hung and was ended, 75 a
-training was asked to stop, has saved its state and goes on when it is started again.
+training was asked to stop or ran out of memory on one of its ranks; its state is saved and it goes on when it is started
+again.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def cause_of(error: BaseException) -> str:
         (ConfigError, "config"),
         (DataError, "data"),
         (KeyboardInterrupt, "cancelled"),
-        (Preempted, "preempted"),
         (MemoryError, "memory"),
+        (Preempted, "preempted"),
     )
     return next((name for kind, name in kinds if isinstance(error, kind)), "error")

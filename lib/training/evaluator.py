@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lib.files import DataError
+from lib.training.memory import enough_for
 from lib.training.ranks import from_all_ranks
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Evaluator:
     {key: prediction} → scores by name, which are logged as they are (`val/…`). with_loss: also `val/loss` and its
     components, as means over targets, by the trainer's own loss.
 
-    DataError: nothing to score.
+    DataError: nothing to score. OutOfMemory: a batch is too large for the device.
     """
 
     def __init__(
@@ -47,13 +48,13 @@ class Evaluator:
         targets = 0.0
         for batch in self.loader:
             batch = trainer.fabric.to_device(batch)
-            outputs = trainer.outputs(trainer.module, batch)
-            found |= self.decode(outputs, batch)
-            if self.with_loss:
-                parts, count = trainer.loss(outputs, batch)
-                for name, value in parts.items():
-                    sums[name] = sums.get(name, 0.0) + float(value)
-                targets += float(count)
+            with enough_for(batch, trainer.step):
+                outputs = trainer.outputs(trainer.module, batch)
+                found |= self.decode(outputs, batch)
+                parts, count = trainer.loss(outputs, batch) if self.with_loss else ({}, 0)
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+            targets += float(count)
             for callback in trainer.callbacks:
                 callback.on_batch(trainer)
         everything: dict[str, Any] = {}

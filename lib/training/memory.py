@@ -2,13 +2,15 @@
 
 Because losses are sums over targets (trainer.LossSums), a step over the pieces of a batch is the step over the batch, but
 for what a model computes across the samples of a batch: batch norm, and losses that compare samples with each other, which
-must refuse it. Not here: the loop (trainer.py).
+must refuse it unless the step compares the features of its whole window (cached_step.py). Not here: the loop (trainer.py),
+and how several ranks agree (shortage.py).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -57,6 +59,20 @@ class Halving:
             "optimizer step; the effective batch stays the same",
             file=sys.stderr,
         )
+
+
+@contextmanager
+def enough_for(batch: Any, step: int) -> Iterator[None]:
+    """Around a batch of an evaluation: OutOfMemory that says what to change, where torch's own error says a size only."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(
+            f"the device's memory does not suffice for the evaluation on val after step {step}, in batches of "
+            f"{size_of(batch)} ({error}); they are not split. Hint: a smaller `batch`, with a larger `accumulate` for the "
+            "same step, where val is scored in batches of that size; or without `ema`, which takes one more copy of the "
+            "weights meanwhile."
+        ) from error
 
 
 def size_of(batch: Any) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 from lib.config.base import VipersightError
 
 PREEMPTED = 75
-"""Exit code of a training that stopped early, saved its state and goes on when it is started again (EX_TEMPFAIL)."""
+"""Exit code of a training that stopped early, has a saved state and goes on when it is started again (EX_TEMPFAIL)."""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 

@@ -91,6 +91,17 @@ def choose_device(device: str, needed: int) -> str:
     return "cuda" if seen else "cpu"
 
 
+def end_started(fabric: Fabric) -> None:
+    """Kill the processes that this one has started (launcher: self) and wait for their end; those of others are theirs."""
+    started = getattr(fabric.strategy.launcher, "procs", [])
+    theirs = list(started)
+    started.clear()  # Lightning watches this list, and kills this process too when one of it ends
+    for process in theirs:
+        process.kill()
+    for process in theirs:
+        process.wait()
+
+
 def _environment(launcher: str, ranks: int) -> ClusterEnvironment:
     """Fabric's view of who started this process; checked, because a wrong one trains on fewer ranks or waits for ever."""
     if launcher == "self":

@@ -30,6 +30,7 @@ from lib.training.memory import Halving
 from lib.training.optim import make_optimizer, make_schedule
 from lib.training.preemption import StopRequest
 from lib.training.randomness import seed_everything
+from lib.training.shortage import Shortage, StartAgain
 from lib.training.stall import StallGuard
 from lib.training.trainer import Outcome, Trainer, optimizer_step
 
@@ -82,7 +83,8 @@ def train(
 
     state: folder of this training alone. name: what loggers call it. running: on what and with which logs, null = as the
     run was told (VIPERSIGHT_RUNNING). stop: asks to leave early; then Preempted is raised, with the state saved.
-    on_progress: told facts after each evaluation.
+    on_progress: told facts after each evaluation, and `cause` and `error` when memory ran out on one of several ranks; the
+    process then ends at once with preemption.PREEMPTED, to be started again.
     """
     running = running or current_running()
     fabric = processes.start(
@@ -107,6 +109,10 @@ def train(
         if fabric.is_global_zero:
             kept = CheckpointStore(state, fingerprint=fingerprint, keep_last=running.keep_last, best=settings.best)
             store = opened.enter_context(kept)
+        halving = parts.halving()
+        shortage = None
+        if fabric.world_size > 1 and halving.allowed:
+            shortage = Shortage(state, fingerprint=fingerprint, fabric=fabric, tell=on_progress)
         ema = Ema(model, decay=settings.ema.decay, warmup=settings.ema.warmup) if settings.ema else None
         trainer = Trainer(
             model=model,
@@ -120,14 +126,20 @@ def train(
             store=store,
             callbacks=_callbacks(settings, running, fabric, ema, state, name, total, on_progress),
             stop=stop,
-            halving=parts.halving(),
+            halving=halving,
+            shortage=shortage,
             step=parts.step,
             evaluate_every=settings.budget.evaluation_interval(per_epoch),
             accumulate=settings.accumulate,
             clip_norm=settings.clip_norm,
             compile_model=settings.compile,
         )
-        outcome = trainer.train_loop()
+        try:
+            outcome = trainer.train_loop()
+        except StartAgain as short:
+            if shortage is None:
+                raise
+            shortage.leave(str(short))
         return None if isinstance(store, Elsewhere) else _deliver(settings, trainer, ema, store, outcome, state)
 
 

@@ -54,7 +54,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         if type(callback).__name__ in state["callbacks"]:
             callback.load_state_dict(state["callbacks"][type(callback).__name__])
     if trainer.halving is not None:
-        trainer.halving.halvings = state["halvings"]
+        trainer.halving.halvings = max(trainer.halving.halvings, state["halvings"])  # memory that ran out is no larger now
     trainer.step = trainer.resumed_from = state["step"]
     trainer.updates, trainer.evaluated_at = state["updates"], state["evaluated_at"]
     trainer.scores, trainer.reason = dict(state["scores"]), state["reason"]

@@ -29,6 +29,7 @@ from lib.training.contracts import Loader, LossSums, Store, as_float32
 from lib.training.memory import Halving
 from lib.training.preemption import Preempted, StopRequest
 from lib.training.ranks import check_contents, check_lengths
+from lib.training.shortage import Shortage, StartAgain
 from lib.training.state import restore, state_of
 
 
@@ -72,8 +73,9 @@ class Trainer:
     evaluation, and after every `save_every` steps. accumulate: micro-batches W per optimizer step; an epoch's last window
     may be shorter. clip_norm: largest gradient norm (mean over targets), null = any. step: how one optimizer step is made.
     store: keeps states, null = none are kept; with several ranks the others get Elsewhere(). halving: what happens when the
-    device's memory does not suffice, null = the run ends. stop: asks to leave early.
-    compile_model: torch.compile.
+    device's memory does not suffice, null = the run ends. shortage: how several ranks agree on it, null = they cannot.
+    stop: asks to leave early. compile_model: torch.compile, with shapes that may vary (the first other size of a batch is
+    compiled once more, for all sizes); evaluations run the model as it is.
 
     ConfigError: numbers that cannot be; a loader without batches. DataError: a window without a single target.
     """
@@ -93,6 +95,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         stop: StopRequest | None = None,
         halving: Halving | None = None,
+        shortage: Shortage | None = None,
         step: Callable[[Trainer, Sequence[Any]], Step] = optimizer_step,
         evaluate_every: int | None = None,
         save_every: int | None = None,
@@ -112,7 +115,8 @@ class Trainer:
         self.optimizer = self.fabric.setup_optimizers(optimizer)
         self._trained = [one for one in self.module.parameters() if one.requires_grad]
         self.loss, self.schedule, self.loader, self.evaluator, self.store = loss, schedule, loader, evaluator, store
-        self.callbacks, self.stop, self.halving, self._make_step = tuple(callbacks), stop, halving, step
+        self.callbacks = (*callbacks, shortage) if shortage is not None else tuple(callbacks)
+        self.stop, self.halving, self.shortage, self._make_step = stop, halving, shortage, step
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.steps_per_epoch = max(1, -(-len(loader) // accumulate))
         self.total_steps, self.save_every = total_steps, save_every
@@ -173,8 +177,15 @@ class Trainer:
             try:
                 return self._make_step(self, self.halving.pieces(window))
             except torch.OutOfMemoryError as error:
-                self.halving.halve(window, error, retriable=self.updates == before and self.fabric.world_size == 1)
+                here = self.fabric.world_size == 1 and self.updates == before
+                self.halving.halve(window, error, retriable=here or self.shortage is not None)
+                if self.shortage is not None:
+                    raise self.shortage.record(self.halving.halvings, error) from error
                 self.optimizer.zero_grad()
+            except RuntimeError as error:  # the exchange with a rank that has left already
+                if self.shortage is not None and (why := self.shortage.told()):
+                    raise StartAgain(why) from error
+                raise
 
     def evaluate_epoch(self, epoch: int) -> dict[str, float]:
         """Scores of the evaluator, with the weights that callbacks choose (an average); told to all callbacks."""

@@ -7,7 +7,9 @@ python -m tests.lib.training.toy MANIFEST STATE SETTINGS [--workers N] [--slow S
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from lib.config.train_loop import LoopSettings
 from lib.data.loader import ShardLoader
 from lib.data.reader import ShardReader
 from lib.data.samples import Sample
+from lib.files import write_json
 from lib.training import run
 from lib.training.contracts import LossSums
 from lib.training.evaluator import Evaluator
+from lib.training.memory import Halving
 from lib.training.preemption import StopRequest
 from lib.training.randomness import seed_everything
 from lib.training.run import Parts
@@ -107,10 +111,34 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def parts(manifest: Path, *, workers: int = 0, batch: int = 4, slow: float = 0.0) -> Parts:
+class Short:
+    """A device of one rank that holds `room` samples at once, from its 5th batch of training in a process on."""
+
+    def __init__(self, rank: int, room: int) -> None:
+        self.rank, self.room, self.seen = rank, room, 0
+
+    def hold(self, batch: dict[str, Any]) -> None:
+        """Torch's own error where there is too much."""
+        self.seen += torch.is_grad_enabled()
+        mine = int(os.environ.get("LOCAL_RANK", "0")) == self.rank
+        if mine and torch.is_grad_enabled() and self.seen > 4 and len(batch["keys"]) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+def parts(
+    manifest: Path,
+    *,
+    workers: int = 0,
+    batch: int = 4,
+    slow: float = 0.0,
+    dropout: float = 0.2,
+    tail: str | None = None,
+    short: Short | None = None,
+    halving: Callable[[], Halving] = Halving,
+) -> Parts:
     """What a task brings (lib/training/run.py): trained and scored on the same samples, for there is but one split.
 
-    slow: seconds that every forward pass takes longer, for tests that kill it.
+    slow: seconds that every forward pass takes longer, for tests that kill it. short: whose memory does not suffice.
     """
 
     def evaluator(ranks: int, rank: int) -> Evaluator:
@@ -122,13 +150,16 @@ def parts(manifest: Path, *, workers: int = 0, batch: int = 4, slow: float = 0.0
 
     def delayed(outputs: Tensor, batch: dict[str, Any]) -> LossSums:
         time.sleep(slow)
+        if short is not None:
+            short.hold(batch)
         return squared(outputs, batch)
 
     return Parts(
-        build=Temporal,
+        build=lambda: Temporal(dropout),
+        halving=halving,
         loss=delayed,
         loader=lambda ranks, rank: loader(
-            manifest, batch=batch, workers=workers, ranks=ranks, rank=rank, tail="drop" if ranks > 1 else "keep"
+            manifest, batch=batch, workers=workers, ranks=ranks, rank=rank, tail=tail or ("drop" if ranks > 1 else "keep")
         ),
         evaluator=evaluator,
     )
@@ -141,14 +172,24 @@ def main() -> None:
     arguments.add_argument("settings", help="LoopSettings as JSON")
     arguments.add_argument("--workers", type=int, default=0)
     arguments.add_argument("--slow", type=float, default=0.0)
+    arguments.add_argument("--dropout", type=float, default=0.2)
+    arguments.add_argument("--tail", default=None)
+    arguments.add_argument("--short", type=int, nargs=2, default=None, metavar=("RANK", "ROOM"))
+    arguments.add_argument("--whole", action="store_true", help="micro-batches must not be split")
     given = arguments.parse_args()
     settings = LoopSettings.model_validate_json(given.settings)
     with StopRequest() as stop:
+        brought = parts(
+            given.manifest, workers=given.workers, batch=settings.batch, slow=given.slow, dropout=given.dropout,
+            tail=given.tail, short=Short(*given.short) if given.short else None,
+            halving=lambda: Halving(allowed=not given.whole),
+        )  # fmt: skip
         made = run.train(
-            settings, parts(given.manifest, workers=given.workers, batch=settings.batch, slow=given.slow),
-            state=given.state, fingerprint="toy", seed=0, name="toy", stop=stop,
+            settings, brought, state=given.state, fingerprint="toy", seed=0, name="toy", stop=stop,
+            on_progress=lambda **facts: write_json(given.state.with_suffix(".told"), facts),
         )  # fmt: skip
     if made is not None:
+        print(f"halvings {made.facts['halvings']}, micro-batches of {made.facts['micro_batch']}")
         print(f"{made.status} after {made.steps} steps, from {made.resumed_from}")
 
 
