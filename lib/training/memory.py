@@ -17,6 +17,12 @@ import torch
 
 from lib.config.base import VipersightError
 
+PAIRS = (
+    "samples of one batch are compared with each other, and smaller pieces would have fewer negatives (a step that keeps "
+    "them: lib/training/cached_step.py)"
+)
+"""Why losses that compare samples must not be halved (`Halving.why`), unless the step is a cached_step."""
+
 
 class OutOfMemory(VipersightError, MemoryError):
     """The device's memory does not suffice, and smaller micro-batches are no way out."""
@@ -25,7 +31,8 @@ class OutOfMemory(VipersightError, MemoryError):
 class Halving:
     """Splits micro-batches in halves, as often as memory has run out.
 
-    split: makes two of a batch. allowed: False where samples of one batch are compared (contrastive losses), with `why`.
+    split: makes two of a batch. allowed: False where samples of one batch are compared (contrastive losses), with `why`, as
+    long as the step is not a cached_step, whose pieces are compared with all others.
     halvings: how often so far; goes into checkpoints and the model's card.
     """
 
@@ -44,7 +51,7 @@ class Halving:
         """Split once more. OutOfMemory where that is not allowed, would change nothing, or the step cannot be repeated."""
         largest = max(size_of(batch) for batch in self.pieces(window))
         if not self.allowed or not retriable or largest < 2:
-            reasons = [] if self.allowed else [self.why or "samples of one batch are compared with each other"]
+            reasons = [] if self.allowed else [self.why or PAIRS]
             reasons += [] if retriable else ["a step of several ranks, or with an update behind it, cannot be repeated"]
             reasons += ["micro-batches have one sample already"] if largest < 2 else []
             raise OutOfMemory(

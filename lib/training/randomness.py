@@ -6,6 +6,8 @@ Not here: the order of samples and their augmentation, which follow from seed, e
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -40,3 +42,29 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def numbers_from(device: torch.device) -> tuple[Any, ...]:
+    """Where the generators that a forward pass on this device may use stand: `random_state` without other devices."""
+    there = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), there
+
+
+@contextmanager
+def same_numbers(numbers: tuple[Any, ...], device: torch.device) -> Iterator[None]:
+    """Inside, the numbers that followed on `numbers` come again; afterwards, those that would have come without it."""
+    outside = numbers_from(device)
+    _go_on_from(numbers, device)
+    try:
+        yield
+    finally:
+        _go_on_from(outside, device)
+
+
+def _go_on_from(numbers: tuple[Any, ...], device: torch.device) -> None:
+    python, numpy, here, there = numbers
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(here)
+    if there is not None:
+        torch.cuda.set_rng_state(there, device)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from lib.config.base import ConfigError
 from lib.files import DataError
@@ -20,6 +21,22 @@ def from_all_ranks(fabric: Fabric, value: Any) -> list[Any]:
     gathered: list[Any] = [None] * fabric.world_size
     torch.distributed.all_gather_object(gathered, value)
     return gathered
+
+
+def rows_of_all_ranks(fabric: Fabric, rows: Tensor) -> Tensor:
+    """Rows (n, …) of every rank in their order, (Σ n, …); n may differ. Gradients flow to this rank's own rows only."""
+    if fabric.world_size == 1:
+        return rows
+    told = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(fabric.world_size)]
+    torch.distributed.all_gather(told, torch.full_like(told[0], len(rows)))
+    sizes = torch.cat(told).tolist()
+    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    gathered = [torch.empty_like(padded) for _ in sizes]
+    torch.distributed.all_gather(gathered, padded)
+    parts = [one[:size] for one, size in zip(gathered, sizes, strict=True)]
+    parts[fabric.global_rank] = rows
+    return torch.cat(parts)
 
 
 def check_lengths(fabric: Fabric, batches: int) -> None:

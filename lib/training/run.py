@@ -6,6 +6,7 @@ itself (trainer.py), and what a task's model, loss, batches and scores are (lib/
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -222,11 +223,16 @@ def _deliver(
 
 
 def switch_checkpointing_on(model: nn.Module) -> None:
-    """Activations are calculated again in the backward pass. ConfigError for a model that cannot."""
+    """Activations are calculated again in the backward pass. ConfigError for a model that cannot.
+
+    Never the reentrant kind, where a model of transformers leaves the choice: with frozen first layers it gives no gradient
+    at all, and DDP takes its parameters as ready twice.
+    """
     enable = getattr(model, "gradient_checkpointing_enable", None)
     if enable is None:
         raise ConfigError(
             f"gradient_checkpointing: {type(model).__name__} cannot do that. Hint: gradient_checkpointing: false, or give "
             "the model a method gradient_checkpointing_enable()."
         )
-    enable()
+    asked = "gradient_checkpointing_kwargs"
+    enable(**({asked: {"use_reentrant": False}} if asked in inspect.signature(enable).parameters else {}))
