@@ -98,7 +98,10 @@ class LoopSettings(Section):
         default_factory=lambda: LoopBudget(epochs=10), description="How long is trained and how often val is scored."
     )
     batch: int = Field(
-        16, ge=1, description="Samples per forward pass on each device; higher is steadier and costs memory."
+        16,
+        ge=1,
+        description="Samples per forward pass on each device; higher is steadier and costs memory. Where that runs out, passes "
+        "are halved and their number doubled.",
     )
     accumulate: int = Field(
         1,
@@ -130,10 +133,15 @@ class LoopSettings(Section):
         description="Steps in a row that may be skipped because loss or gradient is no finite number; one more and the "
         "training has diverged. Higher bears rare bad batches.",
     )
-    compile: bool = Field(False, description="true = torch.compile: minutes at the start, then faster steps.")
+    compile: bool = Field(
+        False,
+        description="true = torch.compile: minutes at the start and when a batch of another size comes first, then faster "
+        "steps. Evaluations run without it.",
+    )
     gradient_checkpointing: bool = Field(
         False,
-        description="true = activations are calculated again in the backward pass: less memory, about a third slower.",
+        description="true = activations are calculated again in the backward pass: the same gradients with less memory, "
+        "about a third slower.",
     )
     devices: int = Field(1, ge=1, description="Processes on each node, one per device; higher is faster, same samples.")
     nodes: int = Field(1, ge=1, description="Machines that train together.")

@@ -1,4 +1,4 @@
-"""An optimizer step for losses that compare all samples of a window with each other, over more samples than fit at once.
+"""An optimizer step for losses that compare samples with each other, over more samples than fit at once.
 
 Plain accumulation compares samples within a micro-batch only, so a window of W gives not the gradients of the joint batch.
 Here every micro-batch runs twice: once without gradients, for its features; once more with them, after the loss on the

@@ -228,11 +228,13 @@ def switch_checkpointing_on(model: nn.Module) -> None:
     Never the reentrant kind, where a model of transformers leaves the choice: with frozen first layers it gives no gradient
     at all, and DDP takes its parameters as ready twice.
     """
-    enable = getattr(model, "gradient_checkpointing_enable", None)
+    hint = "Hint: gradient_checkpointing: false, or give the model a method gradient_checkpointing_enable()."
+    names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # transformers from 5.24 on, and before
+    enable = next((found for name in names if (found := getattr(model, name, None)) is not None), None)
     if enable is None:
-        raise ConfigError(
-            f"gradient_checkpointing: {type(model).__name__} cannot do that. Hint: gradient_checkpointing: false, or give "
-            "the model a method gradient_checkpointing_enable()."
-        )
-    asked = "gradient_checkpointing_kwargs"
-    enable(**({asked: {"use_reentrant": False}} if asked in inspect.signature(enable).parameters else {}))
+        raise ConfigError(f"gradient_checkpointing: {type(model).__name__} cannot do that. {hint}")
+    options = [name for name in inspect.signature(enable).parameters if name.endswith("_checkpointing_kwargs")]
+    try:
+        enable(**{name: {"use_reentrant": False} for name in options})
+    except ValueError as refusal:  # how transformers says that an architecture does not support it
+        raise ConfigError(f"gradient_checkpointing: {refusal} {hint}") from refusal

@@ -1,4 +1,4 @@
-"""When one rank of several runs out of memory: it writes down how small micro-batches must be, all leave, the retry obeys.
+"""When one rank of several runs out of memory: it writes down how small batches must be, all leave, the retry obeys.
 
 The other ranks cannot be asked: they wait in the exchange of gradients for one that will not come. So they agree by a small
 file beside the states, which every rank looks at from a thread. Rank 0 leaves first, with the code that says “start me

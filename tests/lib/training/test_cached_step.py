@@ -117,10 +117,11 @@ def test_the_record_of_a_step_and_learning() -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_are_one_with_all_samples(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--compile"]])
+def test_two_ranks_are_one_with_all_samples(tmp_path: Path, more: list[str]) -> None:
     """Every rank with other, uneven shares of the micro-batches; weights after 6 clipped steps."""
     out = tmp_path / "weights.safetensors"
-    command = [sys.executable, "-m", "tests.lib.training.pairs", str(out), "--devices", "2"]
+    command = [sys.executable, "-m", "tests.lib.training.pairs", str(out), "--devices", "2", *more]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     alone = pairs.trainer(pairs.batches(), clip_norm=0.5)
