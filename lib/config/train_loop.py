@@ -100,8 +100,8 @@ class LoopSettings(Section):
     batch: int = Field(
         16,
         ge=1,
-        description="Samples per forward pass on each device; higher is steadier and costs memory. Where that runs out, passes "
-        "are halved and their number doubled.",
+        description="Samples per forward pass on each device; higher is steadier and costs memory. Where that runs out, "
+        "passes are halved and their number doubled.",
     )
     accumulate: int = Field(
         1,
