@@ -3,6 +3,8 @@
 The other ranks cannot be asked: they wait in the exchange of gradients for one that will not come. So they agree by a small
 file beside the states, which every rank looks at from a thread. Rank 0 leaves first, with the code that says “start me
 again” (preemption.PREEMPTED), for it is the process whose code counts; the retry goes on from the last saved state.
+(torchrun ends with a code of its own, 1; start it again too. Its --max-restarts does not do on CPUs: the new processes of
+gloo look for the addresses of the old ones.)
 
 Not here: splitting micro-batches, and a training of one process, which makes the same step again (memory.py).
 """
