@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 MARGIN, LEAST_S, MOST_S = 0.05, 60.0, 900.0
-"""What a training leaves of the time that a scheduler gives it, for its last step, evaluation and state: a share, its limits."""
+"""What a training leaves, of the time that a scheduler gives it, to its last step and state: a share, and its limits."""
 
 
 def scheduled_budget(runtime_s: float, environment: Mapping[str, str], now: float) -> float | None:
