@@ -6,7 +6,7 @@ python -m workflow_scripts.train --settings JSON --seed 0 --subset results/subse
 
 A killed training goes on from `state/` beside the output when settings and data are the same; every try is kept in
 `attempts/`. A training whose loss is no number ends well with that status: it is a result. One of our own loop saves its
-state and leaves with code 75 on SIGTERM, on SIGUSR1 and when --time-budget is used up (inside a scheduler's job: --runtime);
+state and leaves with code 75 on SIGTERM, on SIGUSR1 and when --time-budget is used up (in a scheduler's job: --runtime);
 started again, it goes on at the exact step. With `running.launcher` torchrun, accelerate or srun, that launcher starts this
 program once for every rank.
 """
