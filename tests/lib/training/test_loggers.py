@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ def test_wandb_offline_keeps_its_run_and_no_key(tmp_path: Path, monkeypatch: pyt
         first.log(step, {"train/loss": 1 / step, "val/AP": math.nan})
     state = first.state_dict()
     first.close("failed")
+    time.sleep(1.1)  # the client names its folders by the second
     second = WandbLogger(tmp_path / "run", settings, name="a")
     second.load_state_dict(state)
     second.log(3, {"train/loss": 0.25})  # below the client's own counter, and still kept
