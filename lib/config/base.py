@@ -54,6 +54,14 @@ def shown(default: Any = None, description: str = "", **limits: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"shown": True}, **limits)
 
 
+def refuse_idle(section: Section, *names: str, needs: str) -> None:
+    """Refuse values other than the default in settings that have no effect as things stand; needs: what gives them one."""
+    for name in names:
+        value: Any = getattr(section, name)
+        if value != type(section).model_fields[name].default:
+            raise ValueError(f"{name} {value} has an effect only with {needs}. Hint: set that, or leave it out.")
+
+
 def identity(section: BaseModel) -> dict[str, Any]:
     """The plain values of a section without its `shown` fields, at every depth: what a job's results depend on."""
     fields = type(section).model_fields

@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lib.config.base import Section, shown
+from lib.config.base import Section, refuse_idle, shown
 from lib.config.track_camera import BoostTracker, BotSortTracker, DeepOcSortTracker, HybridSortTracker, OccluBoostTracker
-from lib.config.track_common import KalmanTracker, TrackerSection, refuse_idle
+from lib.config.track_common import KalmanTracker, TrackerSection
 
 NOT_SETTINGS: dict[str, str] = {
     "class_ids": "made from the detections",

@@ -12,7 +12,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lib.config.track_common import KalmanTracker, refuse_idle
+from lib.config.base import refuse_idle
+from lib.config.track_common import KalmanTracker
 
 CameraMotion = Literal["off", "ecc", "orb", "sof"]
 _CMC = (

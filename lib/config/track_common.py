@@ -5,21 +5,13 @@ Not here: any tracker's own settings (track.py, track_camera.py).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lib.config.base import Section, shown
+from lib.config.base import Section, refuse_idle, shown
 
 Similarity = Literal["iou", "giou", "diou", "ciou", "hmiou", "centroid"]
-
-
-def refuse_idle(section: Section, *names: str, needs: str) -> None:
-    """Refuse values other than the default in settings that have no effect as things stand; needs: what gives them one."""
-    for name in names:
-        value: Any = getattr(section, name)
-        if value != type(section).model_fields[name].default:
-            raise ValueError(f"{name} {value} has an effect only with {needs}. Hint: set that, or leave it out.")
 
 
 class TrackerSection(Section):

@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lib.config.base import Section
-from lib.config.track_common import refuse_idle
+from lib.config.base import Section, refuse_idle
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Mode = Literal["min", "max"]

@@ -183,3 +183,13 @@ def pictures(folder: Path) -> None:
 
     for number, name in enumerate("ab"):
         cv2.imwrite(str(folder / f"{name}.png"), np.full((48, 64, 3), 60 + 90 * number, np.uint8))
+
+
+def test_the_loop_in_a_program_of_your_own(demo: Path) -> None:
+    (demo / "mine.py").write_text(block("The training loop in a program of your own", "python"))
+    first, second = (typed([sys.executable, "mine.py"], demo) for _ in range(2))
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert first.stdout == second.stdout, "started again it only tells how it ended"
+    assert float(re.search(r"'val/accuracy': ([0-9.]+)", first.stdout).group(1)) > 0.75  # "none": 0.69
+    shutil.rmtree(demo / "state")
+    (demo / "mine.py").unlink()
