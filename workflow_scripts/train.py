@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lib import provenance
-from lib.config.running import current_running
+from lib.config.running import Running
 from lib.files import atomic, sha256_file, write_json, write_link, write_text
 from lib.tasks import Trained, TrainJob, task
 from workflow_scripts import _program
@@ -66,7 +66,7 @@ def main() -> None:
         on_progress=lambda **facts: None,
     )
     make = task(given.settings["task"]).train
-    if not current_running().is_first():
+    if not Running.of_this_run().is_first():
         make(job)  # a further rank of a training: the first one keeps records and results
         return
     with _program.attempt(folder, fingerprint, given.attempt) as attempt:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -60,6 +61,23 @@ def refuse_idle(section: Section, *names: str, needs: str) -> None:
         value: Any = getattr(section, name)
         if value != type(section).model_fields[name].default:
             raise ValueError(f"{name} {value} has an effect only with {needs}. Hint: set that, or leave it out.")
+
+
+class SiteSection(Section):
+    """Settings of this site, never part of a result: the run hands them to its programs by the environment, as JSON."""
+
+    VARIABLE: ClassVar[str]
+    PLACE: ClassVar[str]
+    """Name of the environment variable, and of the section in a study."""
+
+    @classmethod
+    def of_this_run(cls) -> Self:
+        """What the run was told, or the defaults. ConfigError names the variable and what is wrong in it."""
+        text = os.environ.get(cls.VARIABLE)
+        try:
+            return cls.model_validate_json(text) if text else cls()
+        except ValidationError as error:
+            raise ConfigError(f"{cls.VARIABLE} is not valid: {explain(error, cls.PLACE)}") from error
 
 
 def identity(section: BaseModel) -> dict[str, Any]:

@@ -7,7 +7,6 @@ lib/config/world.py.
 from __future__ import annotations
 
 import math
-import os
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
@@ -15,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from lib.config.base import Name, Section, nearest, shown
+from lib.config.base import Name, Section, SiteSection, nearest, shown
 from lib.config.world import CLASSES as WORLD_CLASSES
 from lib.config.world import WorldSource
 
@@ -85,8 +84,10 @@ class FileEntry(Section):
         return self
 
 
-class Downloads(Section):
+class Downloads(SiteSection):
     """How files are fetched on this site; never part of a result's identity."""
+
+    VARIABLE, PLACE = "VIPERSIGHT_DOWNLOADS", "downloads"
 
     max_gb: float = shown(100.0, "GB: a file that is or claims to be larger is refused.", gt=0)
     stall_s: float = shown(
@@ -98,11 +99,6 @@ class Downloads(Section):
     pause_s: float = shown(1.0, "Seconds before the second try; doubles with each, up to a minute.", gt=0)
     max_unpacked_gb: float = shown(500.0, "GB: an archive that unpacks to more is refused.", gt=0)
     max_unpacked_files: int = shown(2_000_000, "An archive with more members is refused.", ge=1)
-
-    @classmethod
-    def of_this_run(cls) -> Downloads:
-        """What the run handed down in VIPERSIGHT_DOWNLOADS (JSON), or the defaults."""
-        return cls.model_validate_json(os.environ.get("VIPERSIGHT_DOWNLOADS") or "{}")
 
 
 class _Files(Section):

@@ -6,17 +6,15 @@ environment (VIPERSIGHT_LIMITS), as it does the folders of the site.
 
 from __future__ import annotations
 
-import os
+from pydantic import Field
 
-from pydantic import Field, ValidationError
-
-from lib.config.base import ConfigError, Section, explain
-
-VARIABLE = "VIPERSIGHT_LIMITS"
+from lib.config.base import SiteSection
 
 
-class Limits(Section):
+class Limits(SiteSection):
     """What the child process that decodes media may use, per file; only broken or hostile files should meet these."""
+
+    VARIABLE, PLACE = "VIPERSIGHT_LIMITS", "limits"
 
     cpu_seconds: int = Field(
         36_000, ge=1, description="CPU seconds for reading one file; a file that needs more is refused by name."
@@ -29,14 +27,3 @@ class Limits(Section):
         134_217_728, ge=1, description="Largest picture, width x height in px; larger declared sizes are refused unread."
     )
     max_frames: int = Field(10_000_000, ge=1, description="Largest number of frames of one video.")
-
-
-def current_limits() -> Limits:
-    """The limits of this run: those of VIPERSIGHT_LIMITS, or the defaults."""
-    text = os.environ.get(VARIABLE)
-    if not text:
-        return Limits()
-    try:
-        return Limits.model_validate_json(text)
-    except ValidationError as error:
-        raise ConfigError(f"{VARIABLE} is not valid: {explain(error, 'limits')}") from error

@@ -10,12 +10,11 @@ import os
 import re
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from lib.config.base import ConfigError, Section, explain
+from lib.config.base import Section, SiteSection
 
-VARIABLE = "VIPERSIGHT_RUNNING"
 SECRET_KEYS = ("api_key", "apikey", "key", "token", "password", "secret")
 _LIKE_A_KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])|wandb_v\d_", re.IGNORECASE)
 _NOT_IN_A_PROJECT = r"[/\\#?%:]"
@@ -68,8 +67,10 @@ class LoggerSettings(Section):
     wandb: WandbSettings | None = Field(None, description="Weights & Biases; null = not used.")
 
 
-class Running(Section):
+class Running(SiteSection):
     """Devices, processes and logs of trainings by our own loop; never part of a result."""
+
+    VARIABLE, PLACE = "VIPERSIGHT_RUNNING", "running"
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = a GPU where there is one.")
     launcher: Literal["self", "torchrun", "accelerate", "srun"] = Field(
@@ -94,14 +95,3 @@ class Running(Section):
         """Whether this process is rank 0 of its training: the one that keeps records and results."""
         variable = {"self": "LOCAL_RANK", "srun": "SLURM_PROCID"}.get(self.launcher, "RANK")
         return int(os.environ.get(variable, "0")) == 0
-
-
-def current_running() -> Running:
-    """What this run was told: VIPERSIGHT_RUNNING, or the defaults."""
-    text = os.environ.get(VARIABLE)
-    if not text:
-        return Running()
-    try:
-        return Running.model_validate_json(text)
-    except ValidationError as error:
-        raise ConfigError(f"{VARIABLE} is not valid: {explain(error, 'running')}") from error

@@ -21,14 +21,12 @@ from lib.config.download import Dataset, Downloads
 from lib.config.evaluate import EvaluateSettings
 from lib.config.export import ExportSettings
 from lib.config.leaderboard import Board
-from lib.config.limits import VARIABLE as LIMITS_VARIABLE
 from lib.config.limits import Limits
 from lib.config.merge import CONFIG_FOLDER, merged, read_with_includes
 from lib.config.new_variants import parse_new, with_new
 from lib.config.overrides import Override, overridden, parse_overrides
 from lib.config.predict import PredictSettings, Tta
 from lib.config.report import ReportSettings
-from lib.config.running import VARIABLE as RUNNING_VARIABLE
 from lib.config.running import Running
 from lib.config.search import Search
 from lib.config.shard import Shardset
@@ -145,12 +143,8 @@ class Study(Section):
         """What programs are handed beside their settings, because no result depends on it, by environment variable."""
         trusted = sorted(one.sha256 for one in self.weights.values() if one.allow_unsafe and one.sha256)
         folders = {variable: str(folder) for variable, folder in self.paths.folders().items() if folder}
-        return folders | {
-            LIMITS_VARIABLE: self.limits.model_dump_json(),
-            RUNNING_VARIABLE: self.running.model_dump_json(),
-            "VIPERSIGHT_DOWNLOADS": self.downloads.model_dump_json(),
-            "VIPERSIGHT_UNSAFE_SHA256": ",".join(trusted),
-        }
+        told = {one.VARIABLE: one.model_dump_json() for one in (self.limits, self.running, self.downloads)}
+        return folders | told | {"VIPERSIGHT_UNSAFE_SHA256": ",".join(trusted)}
 
     def find(self, table: str, name: str) -> Any:
         """An entry of a named table, or a ConfigError that lists what is known."""

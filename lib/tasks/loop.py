@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lib.config.base import ConfigError
-from lib.config.running import current_running
+from lib.config.running import Running
 from lib.config.train_loop import LoopSettings
 from lib.data.progress import track
 from lib.data.reader import ShardReader
@@ -77,7 +77,7 @@ def predict(
     from lib.models.weights import load_weights
     from lib.training.processes import choose_device
 
-    settings, running = job.settings["predict"], current_running()
+    settings, running = job.settings["predict"], Running.of_this_run()
     if not keys:
         raise ConfigError(f"{job.shards}: no sample of splits {settings['splits']}. Hint: see `predict.splits`.")
     device = torch.device(choose_device(running.device, 1))

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from lib.config.base import ConfigError
-from lib.config.running import Running, current_running
+from lib.config.running import Running
 from lib.config.train_loop import LoopSettings
 from lib.models.weights import save_weights
 from lib.training import processes
@@ -87,7 +87,7 @@ def train(
     on_progress: told facts after each evaluation, and `cause` and `error` when memory ran out on one of several ranks; the
     process then ends at once with preemption.PREEMPTED, to be started again.
     """
-    running = running or current_running()
+    running = running or Running.of_this_run()
     fabric = processes.start(
         device=running.device,
         devices=settings.devices,

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.config.limits import Limits, current_limits
+from lib.config.limits import Limits
 from lib.data.decoding.facts import Probe, ReadStats
 from lib.files import DataError
 
@@ -214,7 +214,7 @@ class _Pool:
     @contextmanager
     def decoder(self) -> Iterator[Decoder]:
         """A child for one reading, kept for the next one when it ends well."""
-        limits = current_limits()
+        limits = Limits.of_this_run()
         with self.lock:
             fitting = [one for one in self.idle if one.limits == limits and one.usable]
             chosen = fitting[-1] if fitting else None

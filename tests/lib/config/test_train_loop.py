@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from lib.config.base import ConfigError, canonical, explain
 from lib.config.documentation import _sections
-from lib.config.running import VARIABLE, Running, current_running
+from lib.config.running import Running
 from lib.config.study import Study
 from lib.config.train_loop import LoopBudget, LoopSettings
 from lib.config.train_optim import ScheduleSettings
@@ -84,13 +84,15 @@ def test_what_running_refuses(values: dict[str, Any], message: str) -> None:
 
 
 def test_running_reaches_programs_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert current_running() == Running()
-    monkeypatch.setenv(VARIABLE, Study.model_validate({"study": "s", "running": {"workers": 5}}).site()[VARIABLE])
-    assert current_running().workers == 5
-    monkeypatch.setenv(VARIABLE, '{"workers": -1}')
+    monkeypatch.delenv(Running.VARIABLE, raising=False)
+    assert Running.of_this_run() == Running()
+    monkeypatch.setenv(
+        Running.VARIABLE, Study.model_validate({"study": "s", "running": {"workers": 5}}).site()[Running.VARIABLE]
+    )
+    assert Running.of_this_run().workers == 5
+    monkeypatch.setenv(Running.VARIABLE, '{"workers": -1}')
     with pytest.raises(ConfigError, match=r"VIPERSIGHT_RUNNING is not valid: running\.workers"):
-        current_running()
+        Running.of_this_run()
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert not Running().is_first() and Running(launcher="srun").is_first()
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lib.config.base import ConfigError
-from lib.config.running import VARIABLE, Running
+from lib.config.running import Running
 from lib.config.train_loop import LoopSettings
 from lib.training import run
 from lib.training.preemption import PREEMPTED
@@ -90,7 +90,7 @@ def start(manifest: Path, state: Path, *words: str, running: Running = RUNNING, 
     ]
     return subprocess.Popen(
         command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", VARIABLE: running.model_dump_json()},
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", Running.VARIABLE: running.model_dump_json()},
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lib.config.running import current_running
+from lib.config.running import Running
 from lib.config.train_presence import PresenceTraining
 from lib.data.reader import ShardReader
 from lib.data.samples import Sample
@@ -87,7 +87,7 @@ def train(job: TrainJob) -> Trained | None:
     from lib.training.run import Parts
 
     given = {"transform": Clips(reader, settings.frames), "collate": collate, "batch": settings.batch}
-    given["workers"] = current_running().workers
+    given["workers"] = Running.of_this_run().workers
     network = {"classes": len(reader.classes), "width": settings.width}
     parts = Parts(
         build=lambda: build_network(settings.model, **network),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lib.config.base import ConfigError
-from lib.config.limits import VARIABLE, Limits, current_limits
+from lib.config.limits import Limits
 from lib.data.decoding.parent import POOL
 from lib.data.video import probe, read_frames
 from lib.files import DataError
@@ -28,7 +28,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def limit(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
-    monkeypatch.setenv(VARIABLE, Limits(**values).model_dump_json())
+    monkeypatch.setenv(Limits.VARIABLE, Limits(**values).model_dump_json())
 
 
 def child() -> int:
@@ -74,7 +74,7 @@ def test_limits_of_frames_pixels_memory_and_time(tmp_path: Path, clip: Path, mon
         with pytest.raises(DataError, match=r"large\.mp4: .*Hint:"):
             list(read_frames(large, kind="video"))
         assert len(list(read_frames(clip, kind="video", stride=50))) == 4  # small ones still come
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.delenv(Limits.VARIABLE)
     assert probe(large, check=True).frames == 4
 
 
@@ -109,9 +109,9 @@ def test_the_limit_of_time_counts_per_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_wrong_limit_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, '{"memory_mb": 1}')
+    monkeypatch.setenv(Limits.VARIABLE, '{"memory_mb": 1}')
     with pytest.raises(ConfigError, match=r"VIPERSIGHT_LIMITS is not valid: limits\.memory_mb"):
-        current_limits()
+        Limits.of_this_run()
 
 
 def test_one_child_serves_many_files_and_abandoned_readings(clip: Path) -> None:
