@@ -85,7 +85,7 @@ def _arguments() -> Namespace:
     arguments.add_argument("--new", metavar="VARIANTS", help="added variants, as in snakemake --config new=VARIANTS")
     arguments.add_argument("--variant", required=True, help="the variant whose settings are tuned")
     arguments.add_argument("--space", help="PLACE={low: …, high: …} words, or a YAML file of them; default: its `search:`")
-    arguments.add_argument("--metric", help="score on val: AP50 (default), AP, precision, recall")
+    arguments.add_argument("--metric", help="score on val, as `best` in model.json names it (default: its main one)")
     arguments.add_argument("--dataset", help="dataset, where boards of several list the variant")
     arguments.add_argument("--trials", type=_program.positive, default=20, help="trials in all, earlier ones too (20)")
     arguments.add_argument("--parallel", type=_program.positive, help="trials in one snakemake call (default: the cores)")
@@ -154,8 +154,9 @@ def _tell(question: Question, given: Namespace, study: Study, texts: Mapping[str
 
     trials = Trials(question, None, seed=given.seed, startup=given.startup)
     batch = [trials.ask().member(question) for _ in range(min(given.parallel, given.trials))]
-    print(f"{given.trials} trials of {question.variant} by {question.metric} on val")
-    print("rungs:", " → ".join(f"{rung.amount} {rung.unit}" for rung in question.rungs))
+    good = "higher" if question.mode == "max" else "lower"
+    print(f"{given.trials} trials of {question.variant} by {question.scored_by}, {good} is better")
+    print("rungs:", " → ".join(map(str, question.rungs)))
     print("the first trials:", *(f"  {one.name}" for one in batch), sep="\n")
     print(shlex.join(["snakemake", *_trainings(question, given, study, texts, Path("results")).command(batch)]))
 

@@ -33,7 +33,7 @@ _CAUSES = {"running": "killed before it could say why; out of memory?"}
 class Outcome:
     """What came of a member over all its seeds: finished or diverged (then with the score), or failed (with the cause)."""
 
-    status: str  # "finished", "diverged at step N" or "failed"
+    status: str  # "finished", "diverged …" or "failed"
     score: float | None
     seconds: float
     cause: str = ""
@@ -93,19 +93,20 @@ class Trainings:
         return set(re.findall(r" --output (\S+)", done.stdout + done.stderr))
 
     def _outcome(self, name: str, unmade: set[str]) -> Outcome:
-        question, scores, seconds = self.question, [], 0.0
-        for card in question.cards(name):
-            path = self.folder / card
-            if card in unmade or not path.is_file():
-                return _failed(_cause(path.parent))
-            values = read_json(path)
-            seconds += values["seconds"]
-            if values["status"] != "finished":
-                return Outcome(values["status"], question.worst, seconds)
-            score = float(values["best"][question.metric])
-            if not math.isfinite(score):
-                return Outcome(f"diverged: {question.metric} on val is {score}", question.worst, seconds)
-            scores.append(score)
+        """The mean of the seeds; diverged as soon as one of them did, failed as soon as one did."""
+        cards = self.question.cards(name)
+        missing = [self.folder / card for card in cards if card in unmade or not (self.folder / card).is_file()]
+        if missing:
+            causes = [_cause(card.parent) for card in missing]
+            return _failed(next(filter(None, causes), ""))
+        made = [read_json(self.folder / card) for card in cards]
+        seconds = sum(card["seconds"] for card in made)
+        diverged = next((card["status"] for card in made if card["status"] != "finished"), None)
+        if diverged is not None:
+            return Outcome(diverged, self.question.worst, seconds)
+        scores = [float(card["best"].get(self.question.metric, math.nan)) for card in made]  # our loop keeps no NaN
+        if not all(map(math.isfinite, scores)):
+            return Outcome(f"diverged: {self.question.scored_by} is no number", self.question.worst, seconds)
         return Outcome("finished", sum(scores) / len(scores), seconds)
 
     def _snakemake(self, words: list[str], log: Path) -> int:
