@@ -19,6 +19,7 @@ import fcntl
 import os
 import re
 import shlex
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -61,6 +62,7 @@ def main() -> None:
         return
     folder = given.directory / "results" / "tuning" / study.study / (given.name or given.variant)
     with _alone(folder):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the trainings end with the tuning
         try:
             rows = _tune(question, given, study, stated, texts, folder)
         except KeyboardInterrupt:
