@@ -148,6 +148,12 @@ def ask(
             f"--variant: {variant!r} has no `search:` block, nor has the study, to take the space from. "
             "Hint: --space 'training.lr0={low: 1e-4, high: 1e-2, log: true}'"
         )
+    other = next((place for place in space if not _is_tunable(place)), None)
+    if other is not None:
+        raise ConfigError(
+            f"--space: {other} cannot be tuned: scores of trials would not compare. Hint: places of `training` (not "
+            "training.best), and `arm`."
+        )
     training = study.training_of(variant)
     known = training.val_scores()
     metric = metric or next(iter(known))
@@ -167,6 +173,12 @@ def ask(
         pruner=pruner,
         base=_base(study, variant, trained_on),
     )
+
+
+def _is_tunable(place: str) -> bool:
+    """Whether trials with other values there are still judged alike: on the same dataset and seeds, by the same score."""
+    path = parse_path(place, "space")
+    return path[0] in ("training", "arm") and path[:2] != ("training", "best")
 
 
 def _base(study: Study, variant: str, dataset: str) -> dict[str, Any]:

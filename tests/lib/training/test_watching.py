@@ -164,6 +164,9 @@ def test_a_plot_shows_where_values_lie() -> None:
     assert all(inked) and inked[0][0] == 0 and inked[9][-1] == 39, "from the upper left to the lower right"
     assert [row[0] for row in inked] == sorted(row[0] for row in inked)
     assert max(map(len, lines)) <= 50
+    for value in (-1.234e-05, -1.234e-105, 12345678.0, -0.00012344):
+        wide = text_plot([Curve([(0, value), (9, 2 * value)], "cyan")], width=30, height=5).plain.split("\n")
+        assert max(map(len, wide)) <= 30, "no number pushes the frame aside"
     assert text_plot([Curve([(1, math.nan)], "cyan")], width=40, height=5).plain == "no numbers yet"
     assert "⣀" in text_plot([Curve([(1, 2.0)], "cyan"), Curve([(1, 1.0), (9, 1.0)], "red")], width=40, height=5).plain
 

@@ -158,6 +158,8 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     assert "--space: training.budget.iterations is what the rungs change. Hint: leave it out, or --pruner none" in refused(
         study, {"training.budget.iterations": {"choices": [3, 6]}}
     )
+    for place in ("seeds", "train_on", "training.best", "kind"):
+        assert f"--space: {place} cannot be tuned" in refused(study, {place: {"choices": [1, 2]}})
     patient = small(tmp_path, training=TRAINING | {"patience": 2})
     assert "--space: training.patience is what the rungs change" in refused(
         patient, {"training.patience": {"choices": [1, 2]}}

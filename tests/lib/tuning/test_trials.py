@@ -158,13 +158,17 @@ def test_hyperband_stops_some_early_and_goes_on_after_a_kill(tmp_path: Path) -> 
 def test_values_are_those_of_the_names(tmp_path: Path) -> None:
     space = SPACE | {
         "arm": {"choices": ["d", "half"]},
-        "seeds": {"choices": [[1], [2, 3]]},
-        "size": {"choices": [None, "tiny"]},
+        "training.betas": {"choices": [[1], [2, 3]]},
+        "training.weights": {"choices": [None, "tiny"]},
     }
     trials = opened(question(small(tmp_path), space))
     for running in (trials.ask() for _ in range(8)):
         values = {place: one.value for place, one in running.values.items()}
-        assert values["seeds"] in ([1], [2, 3]) and values["size"] in (None, "tiny") and values["arm"] in ("d", "half")
+        assert (
+            values["training.betas"] in ([1], [2, 3])
+            and values["training.weights"] in (None, "tiny")
+            and values["arm"] in ("d", "half")
+        )
         assert f"--warmup-{values['training.warmup']}--" in running.member(trials.question).name
     again = trials.unfinished()
     assert [one.values for one in again] == [trials.values_of(one) for one in trials.all()]
