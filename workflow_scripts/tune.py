@@ -6,11 +6,12 @@ python -m workflow_scripts.tune --configfile config/studies/X.yaml --variant V  
 python -m workflow_scripts.tune … -n                                              what would be trained, nothing run
 
 The score is what the training itself keeps of its best checkpoint on val (`best` in model.json), the mean over the seeds;
-the test split decides nothing. A trial begins at a fraction of the budget (--rungs, --factor) and goes on to a larger one
-while it is among the best (--pruner); every rung is a training of its own, from start to end. The same command goes on
-after a kill and with more --trials. In results/tuning/STUDY/NAME/: trials.csv, trials.png, best.yaml (a further
---configfile for snakemake), tuning.json, optuna.journal. A training that diverged has the worst score. Exit code: 4 when a
-trial failed (its cause is in trials.csv; the others went on), else as of all programs.
+the settings' class says which scores there are and whether high or low is good. The test split decides nothing. A trial
+begins at a fraction of the budget (--rungs, --factor) and goes on to a larger one while it is among the best (--pruner);
+every rung is a training of its own, from start to end. The same command goes on after a kill and with more --trials. In
+results/tuning/STUDY/NAME/: trials.csv, trials.png, best.yaml (a further --configfile for snakemake), tuning.json,
+optuna.journal. A training that diverged ranks behind all scores. Exit code: 4 when a trial failed (its cause is in
+trials.csv; the others went on), else as of all programs.
 """
 
 from __future__ import annotations

@@ -17,10 +17,17 @@ from lib.config.train_optim import Mode
 from lib.reporting.style import COLOURS, DARK, LINES, MUTED, figure, wrapped
 
 MOST_PANELS, MARGIN = 6, 0.04  # the margin as a share of a range
+COLUMN, GOLDEN = 0.4, (math.sqrt(5) - 1) / 2  # width of a choice's column as a share of the way to the next; even spread
 _STATES = ("finished", "stopped early", "diverged", "failed")
 _WITHOUT_SCORE = ("diverged", "failed")
 _LOOKS: dict[str, dict[str, Any]] = {
-    "finished": {"marker": "o", "color": COLOURS["model"], "markersize": 5.5},
+    "finished": {
+        "marker": "o",
+        "color": COLOURS["model"],
+        "markersize": 6,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.4,
+    },
     "stopped early": {"marker": "o", "color": COLOURS["model"], "markerfacecolor": "white", "markersize": 4.5},
     "diverged": {"marker": "x", "color": LINES[1], "markersize": 5.5, "markeredgewidth": 1.6},
     "failed": {"marker": "|", "color": MUTED, "markersize": 8, "markeredgewidth": 1.6},
@@ -82,10 +89,14 @@ def _trials(ax: Axes, rows: Sequence[Mapping[str, Any]], metric: str, mode: Mode
 def _place(
     ax: Axes, rows: Sequence[Mapping[str, Any]], metric: str, place: str, one: SearchDimension, best: int | None
 ) -> None:
-    """Score against one place, over its whole range; choices stand side by side in the order of their list."""
+    """Score against one place, over its whole range; choices stand side by side in the order of their list, the trials of
+    each spread over a column, so that equal ones do not hide each other.
+    """
     if one.choices is not None:
         texts = [text_of(value) for value in one.choices]
-        _dots(ax, [(texts.index(text_of(row[place])), row) for row in rows], metric, best)
+        spread = [COLUMN * (row["trial"] * GOLDEN % 1 - 0.5) for row in rows]
+        columns = [texts.index(text_of(row[place])) for row in rows]
+        _dots(ax, [(column + off, row) for column, off, row in zip(columns, spread, rows, strict=True)], metric, best)
         ax.set_xticks(range(len(texts)), [wrapped(text, 12) for text in texts])
         ax.set_xlim(-0.5, len(texts) - 0.5)
     else:
