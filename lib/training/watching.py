@@ -155,7 +155,7 @@ class Watched:
             told = f"1 value of {key} is" if broken == 1 else f"{broken} values of {key} are"
             parts.append(Text(f"{told} no number", style="bold red"))
         table = self._scores()
-        room = height - len(parts) - table.row_count - 5
+        room = height - len(parts) - table.row_count - 3  # the legend, the table's head, and the line of the cursor
         parts += [Text.assemble((key, "cyan"), ("  " + key.replace("train/", "val/"), "yellow") if len(shown) > 1 else "")]
         parts.append(text_plot(shown, width=max(24, min(width, 120)), height=max(4, min(room, 16))))
         return Group(*parts, table) if table.row_count else Group(*parts)
