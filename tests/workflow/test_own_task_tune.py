@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lib.files import read_json
-from tests.workflow.test_own_task import TRAINING, Copy
+from tests.workflow.test_own_task import Copy
 
 pytestmark = pytest.mark.slow
 
@@ -30,11 +30,12 @@ def tune(tree: Copy, *words: str) -> str:
 def test_a_task_of_our_own_loop_is_tuned_by_what_its_settings_call_best(tmp_path: Path) -> None:
     """val/loss: low is good. A learning rate of 1e-6 learns nothing, one of 10 breaks, so 3e-3 has to win."""
     tree = Copy(tmp_path / "project")
-    tree.study["trainings"]["presence"] = TRAINING | {"budget": BUDGET, "best": {"val/loss": "min", "val/accuracy": "max"}}
-    common = ("--dataset", "site", "--space", SPACE, "--parallel", "3", "--trials", "3", "--factor", "2")
+    tree.study["datasets"]["site"]["source"]["videos"] = {"train": 8, "val": 4, "test": 1}
+    tree.study["trainings"]["presence"] |= {"budget": BUDGET, "best": {"val/loss": "min", "val/accuracy": "max"}}
+    common = ("--space", SPACE, "--parallel", "3", "--trials", "3", "--factor", "2")
     assert "by loss on val, lower is better\nrungs: 30 steps → 60 steps\n" in tune(tree, *common, "-n")
     tune(tree, *common, "--seed", "1")
-    folder = tree.folder / "results/tuning/own/shows"
+    folder = tree.folder / "results/tuning/presence/shows"
     with open(folder / "trials.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 and {"training.optimizer.lr", "training.width", "val/loss at 30 steps"} <= set(rows[0])

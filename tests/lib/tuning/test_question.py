@@ -18,7 +18,7 @@ from lib.config.new_variants import parse_new
 from lib.config.overrides import Value, text_of
 from lib.config.search import read_space, space_of
 from lib.config.study import Study, load_study, read_settings
-from lib.config.tasks import TRAINING as TRAINING_OF_TASK
+from lib.config.tasks import TASKS
 from lib.config.train import TrainingSettings
 from lib.config.train_loop import LoopSettings
 from lib.files import write_json
@@ -249,7 +249,7 @@ def test_trials_csv_holds_every_rung_and_is_safe_to_open(tmp_path: Path) -> None
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study with a variant of a task that only our loop trains."""
-    monkeypatch.setitem(TRAINING_OF_TASK, "presence", LoopSettings)
+    monkeypatch.setitem(TASKS, "presence", replace(TASKS["detection"], training=LoopSettings))
     training = {"budget": {"steps": 90, "evaluate_every_steps": 10}, "best": {"val/loss": "min", "val/accuracy": "max"}}
     variants = copy.deepcopy(SMALL["variants"]) | {"shows": {"task": "presence", "arm": "d", "size": "tiny"}}
     return small(tmp_path, trainings={"presence": training}, variants=variants)
