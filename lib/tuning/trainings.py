@@ -26,6 +26,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 MARK = "VIPERSIGHT_TUNING"
 """Environment variable of all processes that work for a tuning: its folder."""
 _GRACE_S = 20.0
+_ENDED_FROM_OUTSIDE = ("preempted", "cancelled")
+"""Causes that are no matter of a trial's settings: it goes on when it is asked for again."""
 _CAUSES = {"running": "killed before it could say why; out of memory?"}
 
 
@@ -67,13 +69,18 @@ class Trainings:
     def make(self, members: Sequence[Member], number: int) -> dict[str, Outcome]:
         """Train what is not trained yet; by name what came of each member.
 
-        number: of this batch, for its log. Raises DataError when Snakemake could not even begin, or when not one member got
-        as far as its training: that is no matter of their settings.
+        number: of this batch, for its log. Raises DataError when Snakemake could not even begin, when not one member got as
+        far as its training, or when one was ended from outside: that is no matter of their settings.
         """
         log = self.logs / f"{number}.log"
         done = self._snakemake(self.command(members), log)
         unmade = self._planned(members, log) if done else set()
         found = {one.name: self._outcome(one.name, unmade) for one in members}
+        ended = next((name for name, one in found.items() if one.cause.startswith(_ENDED_FROM_OUTSIDE)), None)
+        if ended is not None:
+            raise DataError(
+                f"{ended}: its training was {found[ended].cause}\nHint: the same command goes on from its state."
+            )
         if unmade and all(one.status == "failed" and not one.cause for one in found.values()):
             raise DataError(f"no trial got as far as its training: {_last_words(log)}\nHint: the whole log is {log}")
         no_cause = f"a job before the training failed; see {log}"

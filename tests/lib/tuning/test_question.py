@@ -21,9 +21,9 @@ from lib.config.study import Study, load_study, read_settings
 from lib.config.tasks import TASKS
 from lib.config.train import TrainingSettings
 from lib.config.train_loop import LoopSettings
-from lib.files import write_json
+from lib.files import DataError, write_json
 from lib.tuning import records
-from lib.tuning.question import Question, ask, checked, new_text
+from lib.tuning.question import Member, Question, ask, checked, new_text
 from lib.tuning.trainings import Outcome, Trainings
 from tests.lib.config.made import SMALL
 from tests.lib.config.test_inputs import wild
@@ -308,3 +308,24 @@ def test_what_came_of_a_member_is_the_mean_of_its_seeds_or_the_worst(
         write_json(tmp_path / path, card | {"seconds": 2.5})
     assert trainings._outcome("x", set()) == Outcome(status, score, 5.0)
     assert trainings._outcome("x", {asked.cards("x")[1]}) == Outcome("failed", None, 0.0)
+
+
+@pytest.mark.parametrize(("cause", "goes_on"), [("preempted", True), ("cancelled", True), ("memory", False)])
+def test_a_training_that_was_ended_from_outside_is_no_failed_trial(
+    own: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str, goes_on: bool
+) -> None:
+    asked = of_own(own)
+    member = Member("x", ())
+    (card,) = asked.cards("x")
+    write_json((tmp_path / card).parent / "attempts/1.json", {"cause": cause, "error": "it is so"})
+    trainings = Trainings(
+        question=asked, known=frozenset(), configfiles=[], texts=[], cores=1, words=[], folder=tmp_path,
+        logs=tmp_path, mark="",
+    )  # fmt: skip
+    monkeypatch.setattr(Trainings, "_snakemake", lambda *_: 1)
+    monkeypatch.setattr(Trainings, "_planned", lambda *_: {card})
+    if goes_on:
+        with pytest.raises(DataError, match=f"x: its training was {cause}: it is so\nHint: the same command goes on"):
+            trainings.make([member], 1)
+    else:
+        assert trainings.make([member], 1)["x"] == Outcome("failed", None, 0.0, f"{cause}: it is so")
