@@ -78,9 +78,7 @@ class Trainings:
         found = {one.name: self._outcome(one.name, unmade) for one in members}
         ended = next((name for name, one in found.items() if one.cause.startswith(_ENDED_FROM_OUTSIDE)), None)
         if ended is not None:
-            raise DataError(
-                f"{ended}: its training was {found[ended].cause}\nHint: the same command goes on from its state."
-            )
+            raise DataError(f"{ended}: its training was {found[ended].cause}\nHint: the same command goes on.")
         if unmade and all(one.status == "failed" and not one.cause for one in found.values()):
             raise DataError(f"no trial got as far as its training: {_last_words(log)}\nHint: the whole log is {log}")
         no_cause = f"a job before the training failed; see {log}"
