@@ -1,7 +1,9 @@
-"""The pictures at the top of README.md, made from the finished demo: `make pictures`. Not here: pictures of studies
+"""The pictures in README.md, made from the finished demo: `make pictures`. Not here: pictures of studies
 (rules/report.smk).
 
 python -m docs.pictures    needs a finished demo in results/ and graphviz
+
+That of the trials is taken from the README's `tune` command, where that has run too; else it stays as it is.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from workflow_scripts import _program
 
 HERE = Path(__file__).resolve().parent / "pictures"
 BOARD = Path("results/leaderboards/world/imbalance.png")
+TRIALS = Path("results/tuning/demo/person-25/trials.png")
 EXPORTS = Path("results/exports/world")
 GAP = 8  # px between the two frames
 CIRCLE = ("train", "weights")  # a detector trained in the same DAG: no circle between files, but one between rules
@@ -39,7 +42,9 @@ def main() -> None:
         raise DataError(f"{BOARD}: file not found. Hint: run `make demo` first.")
     shutil.copyfile(BOARD, HERE / "board.png")
     frames()
-    for name in ("rules.png", "board.png", "frames.png"):
+    if TRIALS.is_file():
+        shutil.copyfile(TRIALS, HERE / "trials.png")
+    for name in ("rules.png", "board.png", "frames.png", "trials.png"):
         print(HERE / name)
 
 

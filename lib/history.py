@@ -1,7 +1,8 @@
 """history.csv, the course of a training row by row: written so that a kill costs nothing, read while it is written.
 
 Not here: other loggers (lib/training/loggers.py), pictures of it (lib/reporting/plots.py). An empty cell was not recorded;
-`nan` was, and is no number. Beside it lies history.json: how many steps there will be, and how the training ended.
+`nan` was, and is no number. Beside it lies history.json: how many steps there will be, whether a score is good when high or
+when low, and how the training ended.
 """
 
 from __future__ import annotations
@@ -35,14 +36,17 @@ class HistoryCsv:
     leaves it whole or not at all; half a line (a full disk, a power cut) is taken off at the next start.
     """
 
-    def __init__(self, path: Path, *, total_steps: int | None = None) -> None:
-        """total_steps: optimizer steps of the whole training, for those who watch it. DataError for a file of others."""
+    def __init__(self, path: Path, *, total_steps: int | None = None, best: Mapping[str, str] | None = None) -> None:
+        """For those who watch it: optimizer steps of the whole training, and scores → whether low (min) or high (max) is
+        good. DataError for a file of others.
+        """
         self.path = Path(path)
         self.columns: list[str] = []
         self.rows = 0
         self._last: Row = {}
         self._place = self._size = 0  # bytes before the last row, bytes of the file
         self._facts: dict[str, Any] = {"total_steps": total_steps, "status": "running"}
+        self._facts |= {"best": dict(best)} if best else {}
         self._heal()
         self._before, self._since = float(self._last.get("seconds", 0.0)), time.monotonic()
         write_json(side_file(self.path), self._facts)

@@ -1,12 +1,13 @@
 # Report: pictures for `snakemake --report`: how trainings went, and what the arms of a study hold.
 #
-# NEEDS    history.csv of a trained variant; counts of the arms
+# NEEDS    history.csv and model.json of a trained variant; counts of the arms
 # MAKES    curves.png, and arms/seed={seed}.png. Restyling them never trains again.
 
 
 rule plot_curves:
     input:
         history="results/train/{dataset}/{variant}/seed={seed}/history.csv",
+        card="results/train/{dataset}/{variant}/seed={seed}/model.json",
     output:
         report(
             "results/figures/{dataset}/{variant}/seed={seed}/curves.png",
@@ -34,7 +35,7 @@ rule plot_curves:
         "Plotting the training of {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}."
     shell:
         "python -m workflow_scripts.report curves --settings {params.settings:q} --history {input.history:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --card {input.card:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule plot_arms:

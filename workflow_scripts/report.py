@@ -1,6 +1,7 @@
 """Draw the pictures of the report.
 
-python -m workflow_scripts.report curves --settings JSON --history results/train/…/history.csv --output …/curves.png
+python -m workflow_scripts.report curves --settings JSON --history results/train/…/history.csv [--card …/model.json] \
+    --output …/curves.png
 python -m workflow_scripts.report components --settings JSON --history …/history.csv --output …/loss_components.png
 python -m workflow_scripts.report arms --settings JSON --counts results/subsets/…/seed=0.counts.json … --output …/seed=0.png
 """
@@ -24,6 +25,7 @@ def main() -> None:
     components = figures.add_parser("components", help="the whole loss of one training and its parts")
     for figure in (curves, components):
         figure.add_argument("--history", type=Path, required=True)
+    curves.add_argument("--card", type=Path, help="model.json: at which step the weights were kept")
     arms = figures.add_parser("arms", help="frames per class of all arms")
     arms.add_argument("--counts", type=Path, nargs="+", required=True)
     for figure in (curves, components, arms):
@@ -33,7 +35,8 @@ def main() -> None:
 
     settings = ReportSettings.model_validate(given.settings)
     if given.figure == "curves":
-        curves_figure(history_frame(given.history), given.output, settings)
+        best = read_json(given.card)["best"] if given.card else None
+        curves_figure(history_frame(given.history), given.output, settings, best=best)
     elif given.figure == "components":
         components_figure(history_frame(given.history), given.output, settings)
     else:

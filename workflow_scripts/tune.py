@@ -6,11 +6,12 @@ python -m workflow_scripts.tune --configfile config/studies/X.yaml --variant V  
 python -m workflow_scripts.tune … -n                                              what would be trained, nothing run
 
 The score is what the training itself keeps of its best checkpoint on val (`best` in model.json), the mean over the seeds;
-the test split decides nothing. A trial begins at a fraction of the budget (--rungs, --factor) and goes on to a larger one
-while it is among the best (--pruner); every rung is a training of its own, from start to end. The same command goes on
-after a kill and with more --trials. In results/tuning/STUDY/NAME/: trials.csv, trials.png, best.yaml (a further
---configfile for snakemake), tuning.json, optuna.journal. A training that diverged has the worst score. Exit code: 4 when a
-trial failed (its cause is in trials.csv; the others went on), else as of all programs.
+the settings' class says which scores there are and whether high or low is good. The test split decides nothing. A trial
+begins at a fraction of the budget (--rungs, --factor) and goes on to a larger one while it is among the best (--pruner);
+every rung is a training of its own, from start to end. The same command goes on after a kill and with more --trials. In
+results/tuning/STUDY/NAME/: trials.csv, trials.png, best.yaml (a further --configfile for snakemake), tuning.json,
+optuna.journal. A training that diverged ranks behind all scores. Exit code: 4 when a trial failed (its cause is in
+trials.csv; the others went on), else as of all programs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import fcntl
 import os
 import re
 import shlex
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -61,6 +63,7 @@ def main() -> None:
         return
     folder = given.directory / "results" / "tuning" / study.study / (given.name or given.variant)
     with _alone(folder):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the trainings end with the tuning
         try:
             rows = _tune(question, given, study, stated, texts, folder)
         except KeyboardInterrupt:
@@ -85,7 +88,7 @@ def _arguments() -> Namespace:
     arguments.add_argument("--new", metavar="VARIANTS", help="added variants, as in snakemake --config new=VARIANTS")
     arguments.add_argument("--variant", required=True, help="the variant whose settings are tuned")
     arguments.add_argument("--space", help="PLACE={low: …, high: …} words, or a YAML file of them; default: its `search:`")
-    arguments.add_argument("--metric", help="score on val: AP50 (default), AP, precision, recall")
+    arguments.add_argument("--metric", help="score on val, as `best` in model.json names it (default: its main one)")
     arguments.add_argument("--dataset", help="dataset, where boards of several list the variant")
     arguments.add_argument("--trials", type=_program.positive, default=20, help="trials in all, earlier ones too (20)")
     arguments.add_argument("--parallel", type=_program.positive, help="trials in one snakemake call (default: the cores)")
@@ -154,8 +157,9 @@ def _tell(question: Question, given: Namespace, study: Study, texts: Mapping[str
 
     trials = Trials(question, None, seed=given.seed, startup=given.startup)
     batch = [trials.ask().member(question) for _ in range(min(given.parallel, given.trials))]
-    print(f"{given.trials} trials of {question.variant} by {question.metric} on val")
-    print("rungs:", " → ".join(f"{rung.amount} {rung.unit}" for rung in question.rungs))
+    good = "higher" if question.mode == "max" else "lower"
+    print(f"{given.trials} trials of {question.variant} by {question.scored_by}, {good} is better")
+    print("rungs:", " → ".join(map(str, question.rungs)))
     print("the first trials:", *(f"  {one.name}" for one in batch), sep="\n")
     print(shlex.join(["snakemake", *_trainings(question, given, study, texts, Path("results")).command(batch)]))
 

@@ -112,7 +112,7 @@ class SearchDimension(Section):
         """The outermost values, or all choices: what a check of the settings tries."""
         if self.choices is not None:
             return tuple(self.choice(place) for place in range(len(self.choices)))
-        return self.near(self.low), self.near(self.high)
+        return self.near(self.low), self.near(self.highest)
 
 
 class Search(Section):

@@ -1,6 +1,7 @@
 """Tasks as settings, rules and boards know them, before any code of theirs runs. Not here: what a task does (lib/tasks).
 
 A task whose model we write has a settings class of its own, made from LoopSettings (train_loop.py) and the model's knobs.
+What all of them can say of a training is in train_base.py.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lib.config.base import Section
 from lib.config.train import TrainingSettings
+from lib.config.train_base import Training
 
 DETECTIONS = "detections"
 """Predictions that can be drawn and exported as boxes."""
@@ -31,7 +32,7 @@ class Metric:
 class Task:
     """What there is to know of one task; its code is lib/tasks/NAME.py."""
 
-    training: type[Section]  # what its trainings are told
+    training: type[Training]  # what its trainings are told
     predictions: str  # kind of table that predict writes (lib/tables.py)
     truths: tuple[str, ...]  # truth tables that its scores are made from
     metrics: Mapping[str, Metric]  # what its boards may rank by; the first one unless a board says otherwise

@@ -7,11 +7,14 @@ differs (lib/training/yolo_knobs.py). One iteration is one batch and one optimiz
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from lib.config.base import Name, Section, nearest
+from lib.config.train_base import Training
+from lib.config.train_optim import Mode
 
 INPUT_STEP = 32  # YOLO's input sizes are multiples of its coarsest stride, px
 
@@ -72,11 +75,29 @@ class Budget(Section):
         """Number of evaluations: what ultralytics counts as epochs."""
         return self.epochs or self.evaluations or 1
 
+    @property
+    def amount(self) -> int:
+        """How much is trained, in `unit`."""
+        return self.iterations or self.epochs or 0
 
-class TrainingSettings(Section):
+    @property
+    def unit(self) -> str:
+        return "iterations" if self.iterations else "epochs"
+
+    def part(self, share: float) -> Budget:
+        """A share of it, 0 < share ≤ 1, in the same unit; evaluations as far apart as before, one at least."""
+        if self.epochs:
+            return Budget(epochs=max(1, round(self.epochs * share)))
+        evaluations = max(1, math.floor(self.rounds * share + 1e-9))
+        each = max(1, round(self.amount * share / evaluations))
+        return Budget(iterations=each * evaluations, evaluations=evaluations)
+
+
+class TrainingSettings(Training):
     """One training: model, budget, optimizer, augmentation and loss."""
 
     shorthands: ClassVar[tuple[str, ...]] = ("epochs",)
+    budget_keys: ClassVar[tuple[str, ...]] = ("budget", "epochs")
 
     engine: Literal["yolo"] = Field("yolo", description="Which engine trains: yolo = ultralytics.")
     model: str = Field("yolo11n", description="Ultralytics detection model, such as yolo11n, yolov8s or yolo26m.")
@@ -172,3 +193,12 @@ class TrainingSettings(Section):
         if self.patience is not None and self.patience >= rounds:
             raise ValueError(f"patience {self.patience} has no effect with {rounds} evaluations. Hint: lower it, or null.")
         return self
+
+    def val_scores(self) -> dict[str, Mode]:
+        """What ultralytics scores on val; the checkpoint that is kept is the best by AP."""
+        return {"AP50": "max", "AP": "max", "precision": "max", "recall": "max"}
+
+    def shortened(self, share: float) -> dict[str, Any]:
+        budget = self.budget.part(share)
+        idle = self.patience is not None and self.patience >= budget.rounds
+        return {"budget": budget} | ({"patience": None} if idle else {})

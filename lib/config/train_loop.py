@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from lib.config.base import Section
+from lib.config.train_base import Training
 from lib.config.train_optim import Mode, OptimizerSettings, ScheduleSettings
 
 
@@ -60,6 +61,22 @@ class LoopBudget(Section):
             return math.ceil(self.steps / self.evaluate_every_steps) if self.evaluate_every_steps else None
         return None if self.evaluate_every_steps else math.ceil((self.epochs or 1) / (self.evaluate_every_epochs or 1))
 
+    @property
+    def amount(self) -> int:
+        """How much is trained, in `unit`."""
+        return self.steps or self.epochs or 0
+
+    @property
+    def unit(self) -> str:
+        return "steps" if self.steps else "epochs"
+
+    def part(self, share: float) -> LoopBudget:
+        """A share of it, 0 < share ≤ 1, in the same unit; evaluated as often as before, and at the end."""
+        amount = max(1, round(self.amount * share))
+        stated = {key: value for key, value in self.model_dump().items() if value is not None} | {self.unit: amount}
+        every = f"evaluate_every_{self.unit}"
+        return LoopBudget.model_validate(stated | ({every: min(stated[every], amount)} if every in stated else {}))
+
 
 class EmaSettings(Section):
     """An exponential moving average of the weights, kept in fp32; it is what is scored, kept as best and delivered."""
@@ -91,7 +108,7 @@ class StoppingSettings(Section):
     )
 
 
-class LoopSettings(Section):
+class LoopSettings(Training):
     """One training by our own loop, whatever the task."""
 
     budget: LoopBudget = Field(
@@ -193,3 +210,13 @@ class LoopSettings(Section):
             if patience >= rounds:
                 raise ValueError(f"{key} has no effect with {rounds} evaluations. Hint: lower it, or evaluate more often.")
         return self
+
+    def val_scores(self) -> dict[str, Mode]:
+        """The metrics of `best`: their values at the delivered weights are in model.json."""
+        return dict(self.best)
+
+    def shortened(self, share: float) -> dict[str, Any]:
+        budget = self.budget.part(share)
+        rounds = budget.evaluations
+        idle = self.stopping is not None and rounds is not None and self.stopping.patience >= rounds
+        return {"budget": budget} | ({"stopping": None} if idle else {})

@@ -6,7 +6,7 @@ come from `history_frame`, which tells what was not recorded (None) from what is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,15 @@ from lib.reporting.style import DARK, LINES, MUTED, figure, wrapped
 MANY = 300  # values of one curve from which on its running median is drawn
 
 
-def curves_figure(history: pd.DataFrame, output: Path, settings: ReportSettings) -> None:
+def curves_figure(
+    history: pd.DataFrame, output: Path, settings: ReportSettings, *, best: Mapping[str, float] | None = None
+) -> None:
     """Losses and validation scores over the training, from history.csv (step or iteration or epoch, train/…, val/…).
 
     Losses of training are solid, of validation dashed in the same colour. Where the whole loss is recorded, its parts are
-    left to `components_figure`. A circle marks the best validation AP. Values that are no number (a diverged training)
-    leave a gap and a cross below it. A history without rows gives a picture that says so.
+    left to `components_figure`. best: as model.json has it; a dotted line marks the step whose weights were kept. Values
+    that are no number (a diverged training) leave a gap and a cross below it. A history without rows gives a picture that
+    says so.
     """
     losses = _losses(history)
     whole = [column for column in losses if column.split("/", 1)[1] == "loss"]
@@ -36,14 +39,11 @@ def curves_figure(history: pd.DataFrame, output: Path, settings: ReportSettings)
         left, right = drawn.subplots(1, 2)
         _curves(left, history, whole or losses, "loss")
         _curves(right, history, scores, "score on validation videos")
-        if "val/AP" in scores and history["val/AP"].notna().any():
-            best = history["val/AP"].astype(float).idxmax()
-            place, value = _steps(history)[best], history["val/AP"][best]
-            right.plot(
-                place, value, "o", markersize=8, markerfacecolor="none", markeredgecolor=DARK, label=f"best AP {value:.3f}"
-            )
-        right.set_ylim(bottom=0.0)
+        _from_zero(right, history, scores)
+        kept = (best or {}).get(step_column(history.columns))
         for ax in (left, right):
+            if kept is not None and len(history):
+                ax.axvline(kept, color=DARK, linestyle=":", linewidth=1, zorder=1, label="weights kept")
             if ax.get_legend_handles_labels()[0]:
                 _legend_below(ax)
 
@@ -77,6 +77,16 @@ def components_figure(history: pd.DataFrame, output: Path, settings: ReportSetti
             entries.append(Line2D([], [], color=DARK, marker="x", linestyle="none", label="not a number"))
         if entries:
             drawn.legend(handles=entries, loc="outside lower left", ncols=3, frameon=False)
+
+
+def _from_zero(ax: Axes, history: pd.DataFrame, scores: Sequence[str]) -> None:
+    """Scores over 0, with room above the highest; one below 0 is not cut off."""
+    values = history[list(scores)].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    values = values[np.isfinite(values)]
+    if len(values):
+        low, high = min(0.0, values.min()), max(0.0, values.max())
+        margin = 0.05 * (high - low or 1.0)
+        ax.set_ylim(low - margin if low < 0 else 0.0, high + margin)
 
 
 def _losses(history: pd.DataFrame) -> list[str]:

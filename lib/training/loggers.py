@@ -206,6 +206,7 @@ def make_loggers(
     folder: Path,
     name: str,
     total_steps: int,
+    best: Mapping[str, str] | None = None,
     samples_per_step: int = 0,
     config: Mapping[str, Any] | None = None,
     extra: Sequence[tuple[str, Logger]] = (),
@@ -213,9 +214,10 @@ def make_loggers(
     """The loggers of a training as its settings ask for them; history.csv and the console always.
 
     history: path of history.csv. folder: holds `tensorboard/` and `wandb/`. name: what the training is called.
-    samples_per_step: of all devices and accumulated batches, for samples/s. config: what W&B shows beside the curves.
+    best: scores → min or max, as the settings say. samples_per_step: of all devices and accumulated batches, for samples/s.
+    config: what W&B shows beside the curves.
     """
-    made: dict[str, Logger] = {"history": HistoryCsv(history, total_steps=total_steps)}
+    made: dict[str, Logger] = {"history": HistoryCsv(history, total_steps=total_steps, best=best)}
     made["console"] = ConsoleLogger(total_steps=total_steps, name=name, samples_per_step=samples_per_step)
     if settings.tensorboard:
         made["tensorboard"] = TensorBoardLogger(Path(folder) / "tensorboard")

@@ -174,6 +174,7 @@ def _callbacks(
             folder=state,
             name=name,
             total_steps=total,
+            best=settings.best,
             samples_per_step=samples,
             config=settings.model_dump(mode="json"),
         )

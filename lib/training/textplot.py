@@ -47,7 +47,7 @@ def text_plot(curves: Sequence[Curve], *, width: int, height: int) -> Text:
             cells[place] = (kept | _DOTS[row % 4][column % 2], style)
     text = Text()
     for line in range(height - 1):
-        label = f"{high:.4g}" if line == 0 else f"{low:.4g}" if line == height - 2 else ""
+        label = _short(high) if line == 0 else _short(low) if line == height - 2 else ""
         text.append(f"{label:>{_LABEL}}│", style="dim")
         for column in range(across // 2):
             dots, style = cells.get((line, column), (0, ""))
@@ -56,6 +56,11 @@ def text_plot(curves: Sequence[Curve], *, width: int, height: int) -> Text:
     ends = f"{left:g}", f"{right:g}"
     text.append(" " * _LABEL + f"└{ends[0]}{ends[1]:>{max(1, across // 2 - len(ends[0]))}}", style="dim")
     return text
+
+
+def _short(value: float) -> str:
+    """A number in at most _LABEL characters."""
+    return min((f"{value:.{digits}g}" for digits in (4, 3, 2)), key=lambda text: max(len(text), _LABEL))
 
 
 def _columns(points: Sequence[tuple[float, float]], left: float, right: float, across: int) -> dict[int, float]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -83,21 +85,32 @@ class Watched:
 
     def summary(self) -> str:
         """One line: step, share, speed, time left, age of the last row."""
+        return " · ".join(self._parts())
+
+    def _parts(self) -> list[str]:
         if not self.rows:
-            return f"waiting for {self.place}: no row yet"
+            return [f"waiting for {self.place}: no row yet"]
         step, total = self._step(), self._total or self._facts.get("total_steps")
         counted = step_column(self._reader.columns)
         parts = [f"{counted} {step:g}" + (f"/{total} ({step / total:.0%})" if total else "")]
         rate = self._rate()
         if rate:
-            parts.append(f"{short(rate)} {counted}s/s")
+            parts.append(f"{rate:.3g} {counted}s/s" if rate < 1000 else f"{rate:.0f} {counted}s/s")
             if total and self.status() is None:
                 parts.append(f"{duration(max(0.0, total - step) / rate)} left")
-        return " · ".join([*parts, *self._losses(), self._age()])
+        return [*parts, *self._losses(), self._age()]
 
     def _losses(self) -> list[str]:
         row = next((row for row in reversed(self.rows) if any(_trained_loss(key) for key in row)), {})
         return [f"{key.removeprefix('train/')} {short(value)}" for key, value in row.items() if _trained_loss(key)]
+
+    def _modes(self) -> dict[str, str]:
+        """Scores → min or max, as noted beside the history or, behind the training's end, in its settings."""
+        if self._facts:
+            return self._facts.get("best", {})
+        with suppress(DataError, KeyError, TypeError):  # another engine's
+            return dict(read_json(_training_folder(self.place) / "meta.json")["settings"]["training"]["best"])
+        return {}
 
     def _age(self) -> str:
         """How old the last row is, in words that tell a stall; or how the training ended."""
@@ -131,16 +144,18 @@ class Watched:
 
     def frame(self, width: int, height: int) -> RenderableType:
         """Everything at one look: headline, loss as a plot, a table of validation values."""
-        headline = Text(self.summary(), style="bold red" if self.stalls() else "bold")
-        parts: list[RenderableType] = [Text(str(self.place), style="dim"), headline]
+        style = "bold red" if self.stalls() else "bold"
+        headline = [Text(line, style=style) for line in _lines(self._parts(), width)]
         if not self.rows:
-            return Group(*parts)
+            return Group(*headline)
+        parts: list[RenderableType] = [Text(_end_of(str(self.place), width), style="dim"), *headline]
         key, shown = self._plotted()
         broken = sum(not math.isfinite(row[key]) for row in self.rows if key in row)
         if broken:
-            parts.append(Text(f"{broken} values of {key} are no number", style="bold red"))
+            told = f"1 value of {key} is" if broken == 1 else f"{broken} values of {key} are"
+            parts.append(Text(f"{told} no number", style="bold red"))
         table = self._scores()
-        room = height - len(parts) - table.row_count - 5
+        room = height - len(parts) - table.row_count - 3  # the legend, the table's head, and the line of the cursor
         parts += [Text.assemble((key, "cyan"), ("  " + key.replace("train/", "val/"), "yellow") if len(shown) > 1 else "")]
         parts.append(text_plot(shown, width=max(24, min(width, 120)), height=max(4, min(room, 16))))
         return Group(*parts, table) if table.row_count else Group(*parts)
@@ -159,12 +174,13 @@ class Watched:
         return [(row[column], row[key]) for row in self.rows if key in row and column in row]
 
     def _scores(self) -> Table:
-        """Last and best of every validation value; of a loss the lowest is best, of anything else the highest."""
+        """Last and best of every validation value: by its mode; without one a loss is best when low, others when high."""
         table = Table("validation", "last", "best", f"at {step_column(self._reader.columns)}", box=None, pad_edge=False)
         for name in self._reader.columns:
             points = [(at, value) for at, value in self._points(name) if math.isfinite(value)]
             if name.startswith("val/") and points:
-                best = (min if is_loss(name) else max)(points, key=lambda point: point[1])
+                lowest = self._modes().get(name, "min" if is_loss(name) else "max") == "min"
+                best = (min if lowest else max)(points, key=lambda point: point[1])
                 table.add_row(name, short(self._points(name)[-1][1]), short(best[1]), f"{best[0]:g}")
         return table
 
@@ -178,6 +194,22 @@ def history_places(given: Path) -> list[Path]:
     if given.name == "state":
         return [given / "history.csv", given.parent / "history.csv"]
     return [given / "state" / "history.csv", given / "history.csv"]
+
+
+def _lines(parts: Sequence[str], width: int) -> list[str]:
+    """Parts joined by dots, broken between them."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        joined = f"{lines[-1]} · {part}"
+        if len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(part)
+    return lines
+
+
+def _end_of(text: str, width: int) -> str:
+    return text if len(text) <= width else f"…{text[1 - width :]}"
 
 
 def _training_folder(history: Path) -> Path:

@@ -10,23 +10,21 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
-from lib.config.base import ConfigError, nearest
+from lib.config.base import ConfigError, Section, nearest
 from lib.config.jobs import Jobs
 from lib.config.overrides import Value, parse_path
 from lib.config.search import SearchDimension
 from lib.config.study import Study
 from lib.config.sweeps import label_of, mark, refuse_name
-from lib.config.train import Budget
+from lib.config.train_base import Training
+from lib.config.train_optim import Mode
 
-SCORES: dict[str, dict[str, tuple[str, float]]] = {
-    "detection": {name: ("maximize", 0.0) for name in ("AP50", "AP", "precision", "recall")},
-}
-"""Task → scores on val that a training keeps of its best checkpoint (`best` in model.json) → direction and worst value."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -35,17 +33,12 @@ class Rung:
     """One budget: its place in the ladder (0 = smallest), and the overrides that make it; none for the full budget."""
 
     level: int
-    budget: Budget
+    amount: int
+    unit: str  # iterations, steps or epochs
     words: tuple[str, ...]
 
-    @property
-    def amount(self) -> int:
-        """Iterations, or epochs."""
-        return self.budget.iterations or self.budget.epochs or 0
-
-    @property
-    def unit(self) -> str:
-        return "iterations" if self.budget.iterations else "epochs"
+    def __str__(self) -> str:
+        return f"{self.amount} {self.unit}"
 
 
 @dataclass(frozen=True)
@@ -64,14 +57,41 @@ class Question:
     variant: str
     dataset: str  # that the variant is trained on
     seeds: tuple[int, ...]
-    metric: str
-    direction: str  # maximize or minimize
-    worst: float  # the score of a training that diverged
+    metric: str  # a key of `best` in model.json
+    mode: Mode  # whether its low (min) or its high (max) values are good
     space: Mapping[str, SearchDimension]
     rungs: tuple[Rung, ...]
     factor: int
     pruner: str
     base: Mapping[str, Any]  # what the trainings are told and made from beside what is tuned
+
+    @property
+    def worst(self) -> float:
+        """The score of a training that diverged: behind every number."""
+        return -math.inf if self.mode == "max" else math.inf
+
+    def loss(self, score: float) -> float:
+        """The score turned so that low is good: what trials are sorted by."""
+        return -score if self.mode == "max" else score
+
+    @property
+    def scored_by(self) -> str:
+        """The metric in words."""
+        return f"{self.metric.removeprefix('val/')} on val"
+
+    def begins_at(self, number: int) -> Rung:
+        """The rung at which a trial begins: the smallest; with Hyperband some begin further up (Li et al. 2018).
+
+        Of s rungs, ⌈s·factor^k/(k+1)⌉ trials of each round begin k rungs below the full budget. Which ones follows from
+        their numbers, evenly spread by the golden ratio.
+        """
+        if self.pruner != "hyperband":
+            return self.rungs[0]
+        many = len(self.rungs)
+        below = range(many - 1, -1, -1)  # rungs below the full one, by level
+        shares = list(accumulate(math.ceil(many * self.factor**one / (one + 1)) for one in below))
+        place = number * (math.sqrt(5) - 1) / 2 % 1 * shares[-1]
+        return next(rung for rung, share in zip(self.rungs, shares, strict=True) if place < share)
 
     def member(self, values: Mapping[str, Value], rung: Rung) -> Member:
         """The variant of these values at a rung."""
@@ -100,7 +120,7 @@ class Question:
             "metric": self.metric,
             "pruner": self.pruner,
             "factor": self.factor,
-            "rungs": [f"{rung.amount} {rung.unit}" for rung in self.rungs],
+            "rungs": [str(rung) for rung in self.rungs],
             "space": {place: one.model_dump(mode="json", exclude_defaults=True) for place, one in self.space.items()},
             "base": dict(self.base),
         }
@@ -117,7 +137,7 @@ def ask(
     rungs: int,
     factor: int,
 ) -> Question:
-    """Check what is asked for (metric None: the task's first). ConfigError says the place, what is allowed and a hint."""
+    """Check what is asked for; metric None: the main one. ConfigError says the place, what is allowed and a hint."""
     entry = study.find("variants", variant)
     if entry.kind != "model":
         raise ConfigError(
@@ -128,15 +148,17 @@ def ask(
             f"--variant: {variant!r} has no `search:` block, nor has the study, to take the space from. "
             "Hint: --space 'training.lr0={low: 1e-4, high: 1e-2, log: true}'"
         )
-    known = SCORES.get(entry.task, {})
-    metric = metric or next(iter(known), "any")
+    other = next((place for place in space if not _is_tunable(place)), None)
+    if other is not None:
+        raise ConfigError(
+            f"--space: {other} cannot be tuned: scores of trials would not compare. Hint: places of `training` (not "
+            "training.best), and `arm`."
+        )
+    training = study.training_of(variant)
+    known = training.val_scores()
+    metric = metric or next(iter(known))
     if metric not in known:
         raise ConfigError(f"--metric: a training keeps no score {metric!r} on val. {nearest(metric, known)}")
-    levels = 1 if pruner == "none" else rungs
-    tuned = next((place for place in space if parse_path(place, "space")[:2] in _BUDGET), None)
-    if levels > 1 and tuned is not None:
-        raise ConfigError(f"--space: {tuned} is what the rungs change. Hint: leave it out, or --pruner none.")
-    direction, worst = known[metric]
     trained_on = study.trained_on(variant, _dataset(study, variant, dataset))
     return Question(
         study=study.study,
@@ -144,14 +166,19 @@ def ask(
         dataset=trained_on,
         seeds=tuple(study.seeds_of(variant)),
         metric=metric,
-        direction=direction,
-        worst=worst,
+        mode=known[metric],
         space=dict(space),
-        rungs=ladder(study, variant, levels, factor),
+        rungs=ladder(training, 1 if pruner == "none" else rungs, factor, space),
         factor=factor,
         pruner=pruner,
         base=_base(study, variant, trained_on),
     )
+
+
+def _is_tunable(place: str) -> bool:
+    """Whether trials with other values there are still judged alike: on the same dataset and seeds, by the same score."""
+    path = parse_path(place, "space")
+    return path[0] in ("training", "arm") and path[:2] != ("training", "best")
 
 
 def _base(study: Study, variant: str, dataset: str) -> dict[str, Any]:
@@ -161,9 +188,6 @@ def _base(study: Study, variant: str, dataset: str) -> dict[str, Any]:
     job = SimpleNamespace(variant=variant, dataset=dataset, arm=arm, shardset=shardset)
     makers = {"training": jobs.train, "arm": jobs.subsample, "shardset": jobs.shard, "dataset": jobs.download}
     return {key: json.loads(maker(job)) for key, maker in makers.items()}
-
-
-_BUDGET = (("training", "budget"), ("training", "epochs"))
 
 
 def _dataset(study: Study, variant: str, named: str | None) -> str:
@@ -181,37 +205,35 @@ def _dataset(study: Study, variant: str, named: str | None) -> str:
     return found[0]
 
 
-def ladder(study: Study, variant: str, levels: int, factor: int) -> tuple[Rung, ...]:
-    """The budgets of a tuning, smallest first: full / factor^k, evaluations in the same measure; the last is the full one.
+def ladder(training: Training, levels: int, factor: int, space: Iterable[str]) -> tuple[Rung, ...]:
+    """The budgets of a tuning, smallest first: full / factor^k, made by the settings' class; the last is the full one.
 
     A rung is trained from the start to its end, learning rate and all; it is no cut training. ConfigError where two rungs
-    would be the same budget.
+    would be the same budget, and for a place of the space that the rungs set themselves.
     """
-    training = study.training_of(variant)
-    full, found = training.budget, []
+    set_by_rungs, found = set(training.budget_keys), []
     for level in range(levels):
-        share = factor ** (level + 1 - levels)
-        if share == 1:
-            found.append(Rung(level, full, ()))
-            continue
-        if full.epochs:
-            budget = Budget(epochs=max(1, round(full.epochs * share)))
-        else:
-            evaluations = max(1, math.floor(full.evaluations * share))
-            each = max(1, round(full.iterations * share / evaluations))
-            budget = Budget(iterations=each * evaluations, evaluations=evaluations)
-        stated = {key: value for key, value in budget.model_dump().items() if value is not None}
-        words = [f"training.budget={json.dumps(stated)}"]
-        if training.patience is not None and training.patience >= budget.rounds:
-            words.append("training.patience=null")  # it could not act within so few evaluations
-        found.append(Rung(level, budget, tuple(words)))
+        changes = training.shortened(factor ** (level + 1 - levels)) if level < levels - 1 else {}
+        budget = changes.get("budget", training.budget)
+        words = tuple(f"training.{key}={literal(_plain(value))}" for key, value in changes.items())
+        found.append(Rung(level, budget.amount, budget.unit, words))
+        set_by_rungs |= changes.keys()
     amounts = [rung.amount for rung in found]
     if len(set(amounts)) != len(amounts):
         listed = ", ".join(map(str, amounts))
         raise ConfigError(
             f"--rungs: {levels} rungs of {found[-1].unit} would be {listed}. Hint: fewer --rungs, or a larger budget."
         )
+    paths = {place: parse_path(place, "space") for place in space}
+    tuned = next((place for place, path in paths.items() if path[0] == "training" and {*path[1:2]} & set_by_rungs), None)
+    if levels > 1 and tuned is not None:
+        raise ConfigError(f"--space: {tuned} is what the rungs change. Hint: leave it out, or --pruner none.")
     return tuple(found)
+
+
+def _plain(value: Any) -> Any:
+    """A section as it would be written: without what is not stated."""
+    return value.model_dump(mode="json", exclude_none=True) if isinstance(value, Section) else value
 
 
 def checked(question: Question) -> list[Member]:

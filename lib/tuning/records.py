@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,19 +31,22 @@ def row_of(
 ) -> dict[str, Any]:
     """One trial as a row: its state, its score at the largest budget that it was trained at, the scores of all its rungs.
 
-    facts: variant, status, seconds, cause, as far as they are known. scores: step of Optuna → score on val.
+    facts: variant, status, seconds by level, cause, as far as they are known. scores: step of Optuna → score on val; where
+    a training diverged, its cell stays empty.
     """
-    by_level = {level: scores.get(question.factor**level) for level in range(len(question.rungs))}
-    reached = max((level for level, score in by_level.items() if score is not None), default=None)
+    by_rung = {rung: score for rung in question.rungs if (score := scores.get(question.factor**rung.level)) is not None}
+    reached = max(by_rung, key=lambda rung: rung.level, default=None)
+    shown = {rung: score for rung, score in by_rung.items() if math.isfinite(score)}
+    seconds = facts.get("seconds")
     return {
         "trial": number,
         "state": state,
-        question.metric: None if reached is None else by_level[reached],
-        "budget": None if reached is None else question.rungs[reached].amount,
-        **{f"{question.metric} at {rung.amount} {rung.unit}": by_level[rung.level] for rung in question.rungs},
+        question.metric: shown.get(reached),
+        "budget": None if reached is None else reached.amount,
+        **{f"{question.metric} at {rung}": shown.get(rung) for rung in question.rungs},
         **{place: values[place].value if place in values else None for place in question.space},
         "variant": facts.get("variant"),
-        "seconds": facts.get("seconds"),
+        "seconds": None if seconds is None else round(sum(seconds.values()), 2),
         "cause": facts.get("cause") or (facts.get("status") if state == "diverged" else None),
     }
 
@@ -89,7 +93,7 @@ def write_best(
         }
         settings = {"variants": {member.name: added["variants"][member.name]}} | ({"boards": boards} if boards else {})
     head = [
-        f"# The best of {trials} trials of {question.variant} by {question.metric} on val: trial {best['trial']}, "
+        f"# The best of {trials} trials of {question.variant} by {question.scored_by}: trial {best['trial']}, "
         f"{best[question.metric]:.4g}.",
         "# The best of many is partly luck on val; what it is worth, its boards say on test. Nothing is trained again:",
         f"#   {shlex.join(run)}",

@@ -26,6 +26,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 MARK = "VIPERSIGHT_TUNING"
 """Environment variable of all processes that work for a tuning: its folder."""
 _GRACE_S = 20.0
+_ENDED_FROM_OUTSIDE = ("preempted", "cancelled")
+"""Causes that are no matter of a trial's settings: it goes on when it is asked for again."""
 _CAUSES = {"running": "killed before it could say why; out of memory?"}
 
 
@@ -33,7 +35,7 @@ _CAUSES = {"running": "killed before it could say why; out of memory?"}
 class Outcome:
     """What came of a member over all its seeds: finished or diverged (then with the score), or failed (with the cause)."""
 
-    status: str  # "finished", "diverged at step N" or "failed"
+    status: str  # "finished", "diverged …" or "failed"
     score: float | None
     seconds: float
     cause: str = ""
@@ -67,13 +69,16 @@ class Trainings:
     def make(self, members: Sequence[Member], number: int) -> dict[str, Outcome]:
         """Train what is not trained yet; by name what came of each member.
 
-        number: of this batch, for its log. Raises DataError when Snakemake could not even begin, or when not one member got
-        as far as its training: that is no matter of their settings.
+        number: of this batch, for its log. Raises DataError when Snakemake could not even begin, when not one member got as
+        far as its training, or when one was ended from outside: that is no matter of their settings.
         """
         log = self.logs / f"{number}.log"
         done = self._snakemake(self.command(members), log)
         unmade = self._planned(members, log) if done else set()
         found = {one.name: self._outcome(one.name, unmade) for one in members}
+        ended = next((name for name, one in found.items() if one.cause.startswith(_ENDED_FROM_OUTSIDE)), None)
+        if ended is not None:
+            raise DataError(f"{ended}: its training was {found[ended].cause}\nHint: the same command goes on.")
         if unmade and all(one.status == "failed" and not one.cause for one in found.values()):
             raise DataError(f"no trial got as far as its training: {_last_words(log)}\nHint: the whole log is {log}")
         no_cause = f"a job before the training failed; see {log}"
@@ -93,19 +98,20 @@ class Trainings:
         return set(re.findall(r" --output (\S+)", done.stdout + done.stderr))
 
     def _outcome(self, name: str, unmade: set[str]) -> Outcome:
-        question, scores, seconds = self.question, [], 0.0
-        for card in question.cards(name):
-            path = self.folder / card
-            if card in unmade or not path.is_file():
-                return _failed(_cause(path.parent))
-            values = read_json(path)
-            seconds += values["seconds"]
-            if values["status"] != "finished":
-                return Outcome(values["status"], question.worst, seconds)
-            score = float(values["best"][question.metric])
-            if not math.isfinite(score):
-                return Outcome(f"diverged: {question.metric} on val is {score}", question.worst, seconds)
-            scores.append(score)
+        """The mean of the seeds; diverged as soon as one of them did, failed as soon as one did."""
+        cards = self.question.cards(name)
+        missing = [self.folder / card for card in cards if card in unmade or not (self.folder / card).is_file()]
+        if missing:
+            causes = [_cause(card.parent) for card in missing]
+            return _failed(next(filter(None, causes), ""))
+        made = [read_json(self.folder / card) for card in cards]
+        seconds = sum(card["seconds"] for card in made)
+        diverged = next((card["status"] for card in made if card["status"] != "finished"), None)
+        if diverged is not None:
+            return Outcome(diverged, self.question.worst, seconds)
+        scores = [float(card["best"].get(self.question.metric, math.nan)) for card in made]  # our loop keeps no NaN
+        if not all(map(math.isfinite, scores)):
+            return Outcome(f"diverged: {self.question.scored_by} is no number", self.question.worst, seconds)
         return Outcome("finished", sum(scores) / len(scores), seconds)
 
     def _snakemake(self, words: list[str], log: Path) -> int:

@@ -5,10 +5,11 @@ Not here: how a trial is trained (trainings.py) and what is written for people (
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,6 @@ class Running:
     trial: Trial
     values: Mapping[str, Value]
     rung: Rung
-    seconds: float = field(default=0.0)
 
     def member(self, question: Question) -> Member:
         return question.member(self.values, self.rung)
@@ -56,8 +56,8 @@ class Trials:
         self.study = optuna.create_study(
             storage=None if journal is None else _storage(journal),
             study_name="tuning",
-            direction=question.direction,
-            pruner=_pruner(question),
+            direction=f"{question.mode}imize",
+            pruner=Halving(question),
             load_if_exists=True,
         )
         told, asked = self.study.user_attrs.get("question"), question.facts()
@@ -101,32 +101,31 @@ class Trials:
             self.study.sampler = self._sampler(trial.number)  # draws what a kill between two places left open
         values = {place: _suggested(trial, place, one) for place, one in self.question.space.items()}
         facts = kept.user_attrs if kept is not None else {}
-        return Running(trial, values, self.question.rungs[facts.get("level", 0)], facts.get("seconds", 0.0))
+        begins = self.question.begins_at(trial.number)
+        return Running(trial, values, self.question.rungs[facts.get("level", begins.level)])
 
     def judge(self, running: Sequence[Running], outcomes: Mapping[str, Outcome]) -> list[Running]:
         """Take in what came of a batch; those that go on, at their next rung.
 
-        All scores are told before one trial is judged, and the best is judged first: Optuna's Hyperband promotes whoever is
-        best so far, so the order of a batch would matter otherwise.
+        All scores are told before one trial is judged, so the order of a batch does not matter.
         """
         told = [(one, outcomes[one.member(self.question).name]) for one in running]
-        sign = -1.0 if self.question.direction == "maximize" else 1.0
         scored = [pair for pair in told if self._taken_in(*pair)]
-        scored.sort(key=lambda pair: (sign * pair[1].score, pair[0].trial.number))
-        on = [one for one, outcome in scored if self._goes_on(one, outcome)]
-        return sorted(on, key=lambda one: one.trial.number)
+        return [one for one, outcome in scored if self._goes_on(one, outcome)]
 
     def _taken_in(self, one: Running, outcome: Outcome) -> bool:
         """Keep what is known of a trial; whether it has a score. A failed one ends here, with its cause."""
         trial, step = one.trial, self._step(one)
-        trial.set_user_attr("seconds", round(one.seconds + outcome.seconds, 2))
+        known = self.all()[trial.number]  # `trial` itself does not see what it was told
+        seconds = known.user_attrs.get("seconds", {}) | {str(one.rung.level): outcome.seconds}  # twice told counts once
+        trial.set_user_attr("seconds", seconds)
         trial.set_user_attr("variant", one.member(self.question).name)
         trial.set_user_attr("status", outcome.status)
         if outcome.score is None:
             trial.set_user_attr("cause", outcome.cause)
             self.study.tell(trial, state=TrialState.FAIL)
             return False
-        if step not in self.all()[trial.number].intermediate_values:  # else a kill came behind this line
+        if step not in known.intermediate_values:  # else a kill came behind this line
             trial.report(outcome.score, step)
         return True
 
@@ -139,7 +138,6 @@ class Trials:
         if trial.should_prune():
             self.study.tell(trial, state=TrialState.PRUNED)
             return False
-        one.seconds = round(one.seconds + outcome.seconds, 2)
         one.rung = self.question.rungs[one.rung.level + 1]
         trial.set_user_attr("level", one.rung.level)
         return True
@@ -148,6 +146,12 @@ class Trials:
         """Optuna's step of a rung: its budget in smallest rungs."""
         return self.question.factor**one.rung.level
 
+    def scores_at(self, rung: Rung) -> list[float]:
+        """Scores at a rung, one for all trials of the same values; without those that diverged."""
+        step = self.question.factor**rung.level
+        found = {str(one.params): one.intermediate_values.get(step, math.nan) for one in self.all()}
+        return [score for score in found.values() if math.isfinite(score)]
+
     def values_of(self, trial: FrozenTrial) -> dict[str, Value]:
         """What was trained, by place: the parameters as their names say them."""
         space = self.question.space
@@ -155,28 +159,28 @@ class Trials:
 
     def best(self) -> FrozenTrial | None:
         """The best of the trials that were trained at the full budget and did not diverge; the earlier of equal ones."""
-        whole = [one for one in self.all() if one.state == TrialState.COMPLETE and one.user_attrs["status"] == "finished"]
-        sign = -1.0 if self.question.direction == "maximize" else 1.0
-        return min(whole, key=lambda one: (sign * one.value, one.number), default=None)
+        whole = [one for one in self.all() if state_of(one) == "finished"]
+        return min(whole, key=lambda one: (self.question.loss(one.value), one.number), default=None)
 
 
 class Halving(optuna.pruners.BasePruner):
-    """Asynchronous successive halving (Li et al. 2020): of all trials that reached a step, one in `factor` goes on.
+    """Asynchronous successive halving (Li et al. 2020): of all trials that reached a budget, one in `factor` goes on, and
+    whoever equals it. With Hyperband each group of trials that begin at the same rung is judged by itself.
 
-    Optuna's own pruner of that name sees only those that it was asked about before, so of a batch that ends together it
-    would promote one instead of one in `factor`.
+    Optuna's own pruners see only those that they were asked about before, so of a batch that ends together they would
+    promote one instead of one in `factor`; and its Hyperband trains at rungs where nobody is judged.
     """
 
-    def __init__(self, factor: int) -> None:
-        self.factor = factor
+    def __init__(self, question: Question) -> None:
+        self.question = question
 
     def prune(self, study: optuna.study.Study, trial: FrozenTrial) -> bool:
-        step = trial.last_step
-        known = [one.intermediate_values for one in study.get_trials(deepcopy=False)]
-        scores = sorted((values[step] for values in known if step in values), reverse=study.direction.name == "MAXIMIZE")
-        last = scores[max(1, len(scores) // self.factor) - 1]
-        mine = trial.intermediate_values[step]
-        return mine < last if study.direction.name == "MAXIMIZE" else mine > last
+        question, step = self.question, trial.last_step
+        begins = question.begins_at(trial.number)
+        known = [one for one in study.get_trials(deepcopy=False) if question.begins_at(one.number) == begins]
+        losses = [question.loss(one.intermediate_values[step]) for one in known if step in one.intermediate_values]
+        better = sum(loss < question.loss(trial.intermediate_values[step]) for loss in losses)
+        return better >= max(1, len(losses) // question.factor)
 
 
 def state_of(trial: FrozenTrial) -> str:
@@ -185,16 +189,6 @@ def state_of(trial: FrozenTrial) -> str:
         return "finished" if trial.user_attrs["status"] == "finished" else "diverged"
     words = {TrialState.PRUNED: "stopped early", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
     return words.get(trial.state, "waiting")
-
-
-def _pruner(question: Question) -> optuna.pruners.BasePruner:
-    """Steps are counted in smallest rungs: 1, factor, factor², …"""
-    if len(question.rungs) == 1:
-        return optuna.pruners.NopPruner()
-    if question.pruner == "hyperband":
-        most = question.factor ** (len(question.rungs) - 1)
-        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most, reduction_factor=question.factor)
-    return Halving(question.factor)
 
 
 def _suggested(trial: Trial, place: str, one: SearchDimension) -> Value:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lib.config.study import Study
 from lib.reporting.tuning import tuning_figure
 from lib.tuning import records
-from lib.tuning.question import Member, Question
+from lib.tuning.question import Member, Question, Rung
 from lib.tuning.trainings import Outcome, Trainings
 from lib.tuning.trials import Running, Trials, state_of
 
@@ -63,18 +63,31 @@ class Tuner:
             print(f"trial {one.trial.number}: {one.member(self.question).name}", file=sys.stderr, flush=True)
         outcomes = self.trainings.make([one.member(self.question) for one in running], self.batches)
         names = {one.trial.number: one.member(self.question).name for one in running}
+        rungs = dict.fromkeys(one.rung for one in running)
         on = self.trials.judge(running, outcomes)
         for number, name in names.items():
-            print(
-                self._told(number, outcomes[name], number in {one.trial.number for one in on}), file=sys.stderr, flush=True
-            )
+            goes_on = any(one.trial.number == number for one in on)
+            print(self._told(number, outcomes[name], goes_on), file=sys.stderr, flush=True)
+        self._tell_idle_rungs(rungs)
         return on
+
+    def _tell_idle_rungs(self, rungs: Iterable[Rung]) -> None:
+        """Say where all trials score the same: nothing is learnt there, and nobody is stopped early."""
+        for rung in rungs:
+            scores = self.trials.scores_at(rung)
+            if rung.words and len(scores) > 1 and len(set(scores)) == 1:
+                print(
+                    f"warning: all {len(scores)} trials score {scores[0]:g} at {rung}: that rung decides nothing. Hint: a "
+                    "smaller --factor, fewer --rungs or --pruner none, with another --name.",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
     def _told(self, number: int, outcome: Outcome, goes_on: bool) -> str:
         state = "goes on" if goes_on else state_of(self.trials.all()[number])
-        score = "" if outcome.score is None else f" {self.question.metric} {outcome.score:.4g} on val"
-        why = outcome.cause or (outcome.status if outcome.status != "finished" else "")
-        return f"trial {number}: {state},{score} {why}".rstrip(" ,")
+        if outcome.status == "finished":
+            return f"trial {number}: {state}, {self.question.scored_by} {outcome.score:.4g}"
+        return f"trial {number}: " + (f"failed, {outcome.cause}" if outcome.status == "failed" else outcome.status)
 
     def rows(self) -> list[dict[str, Any]]:
         """All trials as rows of trials.csv."""
@@ -111,9 +124,10 @@ class Tuner:
         tuning_figure(
             rows,
             question.metric,
+            question.scored_by,
             question.space,
             self.folder / "trials.png",
-            direction=question.direction,
+            mode=question.mode,
             title=f"Trials of {question.variant} (on {question.dataset})",
             best=None if best is None else best.number,
             dpi=self.study.report.dpi,

@@ -21,7 +21,7 @@ from scipy.stats import qmc
 from lib.config.base import ConfigError
 from lib.config.jobs import Jobs
 from lib.config.names import definitions
-from lib.config.search import SearchDimension, draw, read_search
+from lib.config.search import SearchDimension, draw, read_search, read_space
 from lib.config.study import DEFAULT_CONFIG, Study, load_study
 from tests.conftest import PROJECT
 from tests.lib.config.made import SMALL, changed, load, refusal
@@ -279,3 +279,10 @@ print(json.dumps([name for name in ("scipy", "numpy", "optuna") if name in sys.m
     words = [sys.executable, "-c", code, str(DEFAULT_CONFIG), str(tmp_path / "0.yaml")]
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(PROJECT)}, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_the_ends_that_are_checked_are_values_that_can_be_drawn() -> None:
+    space = read_space({"a": {"low": 0, "high": 1, "step": 0.3}, "b": {"low": 1, "high": 8, "kind": "int", "step": 3}}, "s")
+    assert [[value.value for value in one.ends()] for one in space.values()] == [[0.0, 0.9], [1, 7]]
+    for one in space.values():
+        assert {one.at(share / 100).value for share in (0, 99)} == {value.value for value in one.ends()}

@@ -148,3 +148,33 @@ def test_no_torch_is_imported() -> None:
 def test_a_default_schedule_is_a_cosine_without_idle_knobs() -> None:
     assert ScheduleSettings().name == "cosine"
     assert LoopSettings().best == {"val/loss": "min"}
+
+
+# What a tuning asks of the settings
+
+
+@pytest.mark.parametrize(
+    ("budget", "share", "part"),
+    [
+        ({"steps": 400, "evaluate_every_steps": 40}, 1 / 3, {"steps": 133, "evaluate_every_steps": 40}),
+        ({"steps": 90, "evaluate_every_steps": 45}, 1 / 9, {"steps": 10, "evaluate_every_steps": 10}),
+        ({"steps": 90, "evaluate_every_epochs": 2}, 1 / 9, {"steps": 10, "evaluate_every_epochs": 2}),
+        ({"steps": 90}, 1 / 9, {"steps": 10}),
+        ({"epochs": 10}, 1 / 3, {"epochs": 3}),
+        ({"epochs": 9, "evaluate_every_epochs": 3}, 1 / 9, {"epochs": 1, "evaluate_every_epochs": 1}),
+        ({"epochs": 2, "evaluate_every_steps": 50}, 1 / 9, {"epochs": 1, "evaluate_every_steps": 50}),
+    ],
+)
+def test_a_part_of_a_budget_is_evaluated_as_often_as_the_whole(budget: dict, share: float, part: dict) -> None:
+    assert LoopBudget(**budget).part(share).model_dump(exclude_none=True) == part
+    assert LoopBudget(**budget).part(1) == LoopBudget(**budget)
+
+
+def test_a_shorter_training_is_scored_alike_and_drops_what_cannot_act() -> None:
+    settings = LoopSettings(
+        budget={"steps": 90, "evaluate_every_steps": 10}, best={"val/AP": "max", "val/loss": "min"},
+        stopping={"patience": 3},
+    )  # fmt: skip
+    assert list(settings.val_scores().items()) == [("val/AP", "max"), ("val/loss", "min")]
+    assert settings.shortened(1 / 2) == {"budget": LoopBudget(steps=45, evaluate_every_steps=10)}
+    assert settings.shortened(1 / 3) == {"budget": LoopBudget(steps=30, evaluate_every_steps=10), "stopping": None}

@@ -72,12 +72,15 @@ def course(path: Path, *, steps: int = 60, diverges: int = 0) -> Path:
 
 def test_rows_of_evaluations_leave_no_gap_and_parts_have_their_own_picture(tmp_path: Path, drawn: list[Figure]) -> None:
     history = history_frame(course(tmp_path / "history.csv"))
-    curves.curves_figure(history, tmp_path / "training_curves.png", ReportSettings(dpi=60))
+    curves.curves_figure(
+        history, tmp_path / "training_curves.png", ReportSettings(dpi=60), best={"step": 50, "val/AP": 0.5}
+    )
     left, right = drawn[0].axes
     steps, values = line(left, "loss")
     assert steps == [10, 20, 30, 40, 50, 60] and values == pytest.approx([21 / step for step in steps])
     assert line(left, "loss (validation)")[0] == [25, 50] and line(right, "AP") == ([25, 50], [0.25, 0.5])
-    assert left.get_xlabel() == "step" and "best AP 0.500" in right.get_legend_handles_labels()[1]
+    assert left.get_xlabel() == "step"
+    assert line(left, "weights kept")[0] == line(right, "weights kept")[0] == [50, 50]
     assert not [one for one in left.get_lines() if "loss_" in str(one.get_label())]
     curves.components_figure(history, tmp_path / "loss_components.png", ReportSettings(dpi=60))
     panels = drawn[1].axes
@@ -103,6 +106,17 @@ def test_many_values_are_drawn_with_their_running_median(tmp_path: Path, drawn: 
     pale, middle = left.get_lines()
     assert list(pale.get_ydata()) == list(history["train/loss"]), "nothing is hidden"
     assert np.std(middle.get_ydata()) < 0.25 * np.std(pale.get_ydata()) and abs(np.mean(middle.get_ydata()) - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("scores", "low", "high"), [([0.5, 0.75], 0, 0.7875), ([-0.5, 0.5], -0.55, 0.55), ([0.0], 0, 0.05)]
+)
+def test_no_score_lies_on_the_frame_or_outside(
+    tmp_path: Path, drawn: list[Figure], scores, low: float, high: float
+) -> None:
+    history = pd.DataFrame({"step": range(len(scores)), "val/R2": scores})
+    curves.curves_figure(history, tmp_path / "training_curves.png", ReportSettings(dpi=60))
+    assert drawn[0].axes[1].get_ylim() == pytest.approx((low, high))
 
 
 def test_a_missing_history_is_told(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ ROWS: list[dict[str, Any]] = [
     {
         "trial": number,
         "state": state,
-        "AP50": {"failed": None, "running": None, "diverged": 0.0}.get(state, 0.3 + 0.1 * number),
+        "AP50": {"failed": None, "running": None, "diverged": None}.get(state, 0.3 + 0.1 * number),
         "training.lr0": 10.0 ** -(1 + number % 3),
         "training.optimizer": ["SGD", None, "AdamW"][number % 3],
         "training.warmup": 4 * number,
@@ -37,8 +37,8 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def draw(path: Path, rows: list[dict[str, Any]], best: int | None, direction: str = "maximize") -> None:
-    tuning.tuning_figure(rows, "AP50", SPACE, path, direction=direction, title="Trials of a (on b)", best=best, dpi=80)
+def draw(path: Path, rows: list[dict[str, Any]], best: int | None, mode: str = "max") -> None:
+    tuning.tuning_figure(rows, "AP50", "AP50 on val", SPACE, path, mode=mode, title="Trials of a (on b)", best=best, dpi=80)
 
 
 @pytest.fixture
@@ -65,6 +65,8 @@ def test_every_state_is_drawn_once_in_every_panel(tmp_path: Path, drawn: list[Fi
         dots = [line for line in ax.lines if line.get_linestyle() == "None"]
         assert [len(line.get_xdata()) for line in dots] == [2, 1, 1, 1, 1], "finished, stopped, diverged, failed, best"
         assert list(dots[0].get_ydata()) == pytest.approx([0.4, 0.7])
+        feet = [line for line in dots if line.get_transform() == ax.get_xaxis_transform()]
+        assert [line.get_marker() for line in feet] == ["x", "|"], "diverged and failed ones have no score"
     (step,) = [line for line in axes[0].lines if line.get_linestyle() != "None"]
     assert list(step.get_ydata()) == pytest.approx([0.4, 0.4, 0.4, 0.7]), "the best so far begins with the first whole one"
     assert axes[1].get_xscale() == "log"
@@ -77,7 +79,7 @@ def test_every_state_is_drawn_once_in_every_panel(tmp_path: Path, drawn: list[Fi
 
 
 def test_the_lower_is_better_where_it_is(tmp_path: Path, drawn: list[Figure]) -> None:
-    draw(tmp_path / "a.png", ROWS, 1, "minimize")
+    draw(tmp_path / "a.png", ROWS, 1, "min")
     (step,) = [line for line in drawn[0].axes[0].lines if line.get_linestyle() != "None"]
     assert list(step.get_ydata()) == pytest.approx([0.4, 0.4, 0.4, 0.4])
 

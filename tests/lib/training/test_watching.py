@@ -115,7 +115,7 @@ def test_what_is_no_number_is_told_and_other_engines_are_read(tmp_path: Path) ->
     history.log(60, {"train/loss": math.nan})
     watched = Watched(tmp_path)
     watched.refresh()
-    assert "1 values of train/loss are no number" in rendered(watched) and "loss nan" in rendered(watched)
+    assert "1 value of train/loss is no number" in rendered(watched) and "loss nan" in rendered(watched)
     yolo = "epoch,iteration,seconds,train/box_loss,val/AP\n1,10,2.0,3.5,0.1\n2,20,4.0,2.5,\n"
     (tmp_path / "yolo.csv").write_text(yolo)
     watched = Watched(tmp_path / "yolo.csv", total=40)
@@ -127,6 +127,35 @@ def test_what_is_no_number_is_told_and_other_engines_are_read(tmp_path: Path) ->
     assert "step 2" in rendered(watched)
 
 
+def test_the_best_is_what_the_training_calls_good(tmp_path: Path) -> None:
+    """While it runs history.json says so, behind its end the settings in meta.json do; without either, the names."""
+    course = {50: {"val/wer": 0.5, "val/AP": 0.5}, 100: {"val/wer": 0.25, "val/AP": 0.75}, 150: {"val/wer": 1, "val/AP": 0}}
+    history = HistoryCsv(tmp_path / "state/history.csv", total_steps=150, best={"val/wer": "min"})
+    for step, scores in course.items():
+        history.log(step, {"train/loss": 1.0} | scores)
+
+    def best(name: str) -> str:
+        watched = Watched(tmp_path)
+        watched.refresh()
+        return re.search(rf"{name} +\S+ +(\S+ +\d+)", rendered(watched)).group(1)
+
+    assert best("val/wer").split() == ["0.25", "100"] and best("val/AP").split() == ["0.75", "100"]
+    (tmp_path / "state/history.json").unlink()
+    assert best("val/wer").split() == ["1", "150"], "nobody says that lower is better"
+    write_json(tmp_path / "meta.json", {"settings": {"training": {"best": {"val/wer": "min"}}}})
+    assert best("val/wer").split() == ["0.25", "100"]
+
+
+def test_a_narrow_terminal_breaks_the_headline_between_its_parts(tmp_path: Path) -> None:
+    course(tmp_path / "a folder of a rather long name/state/history.csv", 120)
+    watched = Watched(tmp_path / "a folder of a rather long name")
+    watched.refresh()
+    lines = rendered(watched, width=40, height=20).splitlines()
+    assert lines[0].startswith("…") and lines[0].endswith("state/history.csv") and len(lines[0]) == 40
+    assert lines[1].rstrip() == "step 120/200 (60%) · 5 steps/s" and lines[2].startswith("16 s left · loss 0.8333")
+    assert len(lines) == 19 and all(len(line) <= 40 for line in lines)
+
+
 def test_a_plot_shows_where_values_lie() -> None:
     falling = Curve([(step, 1.0 - step / 100) for step in range(101)], "cyan")
     lines = text_plot([falling], width=50, height=11).plain.split("\n")
@@ -135,6 +164,9 @@ def test_a_plot_shows_where_values_lie() -> None:
     assert all(inked) and inked[0][0] == 0 and inked[9][-1] == 39, "from the upper left to the lower right"
     assert [row[0] for row in inked] == sorted(row[0] for row in inked)
     assert max(map(len, lines)) <= 50
+    for value in (-1.234e-05, -1.234e-105, 12345678.0, -0.00012344):
+        wide = text_plot([Curve([(0, value), (9, 2 * value)], "cyan")], width=30, height=5).plain.split("\n")
+        assert max(map(len, wide)) <= 30, "no number pushes the frame aside"
     assert text_plot([Curve([(1, math.nan)], "cyan")], width=40, height=5).plain == "no numbers yet"
     assert "⣀" in text_plot([Curve([(1, 2.0)], "cyan"), Curve([(1, 1.0), (9, 1.0)], "red")], width=40, height=5).plain
 

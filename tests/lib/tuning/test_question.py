@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,17 @@ from lib.config.jobs import Jobs
 from lib.config.new_variants import parse_new
 from lib.config.overrides import Value, text_of
 from lib.config.search import read_space, space_of
-from lib.config.study import load_study, read_settings
+from lib.config.study import Study, load_study, read_settings
+from lib.config.tasks import TASKS
+from lib.config.train import TrainingSettings
+from lib.config.train_loop import LoopSettings
+from lib.files import DataError, write_json
 from lib.tuning import records
-from lib.tuning.question import SCORES, ask, checked, new_text
+from lib.tuning.question import Member, Question, ask, checked, new_text
+from lib.tuning.trainings import Outcome, Trainings
+from tests.lib.config.made import SMALL
 from tests.lib.config.test_inputs import wild
-from tests.lib.tuning.asked import SPACE, question, small
+from tests.lib.tuning.asked import SPACE, TRAINING, question, small
 
 
 def refused(*given: Any, **named: Any) -> str:
@@ -30,10 +39,18 @@ def refused(*given: Any, **named: Any) -> str:
 def test_scores_are_those_that_the_training_keeps() -> None:
     from lib.training.yolo_trainer import SCORES as KEPT
 
-    assert {name.removeprefix("val/") for name in KEPT.values()} == set(SCORES["detection"])
+    assert {name.removeprefix("val/") for name in KEPT.values()} == set(TrainingSettings().val_scores())
 
 
 # Budgets
+
+
+def budgets(folder: Path, asked: Question) -> list[Any]:
+    """What the settings of a trial say at every rung."""
+    values = {place: one.at(0.1) for place, one in asked.space.items()}
+    members = [asked.member(values, rung) for rung in asked.rungs]
+    made = load_study([folder / "study.yaml"], {"new": new_text("less", members)})
+    return [made.training_of(one.name).budget for one in members]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +65,8 @@ def test_scores_are_those_that_the_training_keeps() -> None:
 )
 def test_rungs_are_budgets_of_their_own(tmp_path: Path, budget, rungs, factor, amounts) -> None:
     asked = question(small(tmp_path, training={"imgsz": 64, "budget": budget}), rungs=rungs, factor=factor)
-    assert [(rung.amount, rung.budget.rounds) for rung in asked.rungs] == amounts
+    assert [rung.amount for rung in asked.rungs] == [amount for amount, _ in amounts]
+    assert [one.rounds for one in budgets(tmp_path, asked)] == [rounds for _, rounds in amounts]
     assert not asked.rungs[-1].words, "the full budget is the variant's own"
 
 
@@ -90,8 +108,9 @@ def test_a_rung_differs_from_its_member_by_the_budget_alone(tmp_path: Path) -> N
     members = [asked.member(values, rung) for rung in asked.rungs]
     made = load_study([tmp_path / "study.yaml"], {"new": new_text("less", members)})
     whole = identity(made.training_of(members[-1].name))
-    for member, rung in zip(members, asked.rungs, strict=True):
-        assert identity(made.training_of(member.name)) == whole | {"budget": identity(rung.budget)}
+    for member, amount, evaluations in zip(members, (30, 90, 270), (1, 3, 9), strict=True):
+        budget = {"iterations": amount, "evaluations": evaluations, "epochs": None}
+        assert identity(made.training_of(member.name)) == whole | {"budget": budget}
     assert members[0].name == f"{members[-1].name}--rung-30"
     assert asked.cards("x") == ["results/train/site/x/seed=0/model.json"]
 
@@ -139,6 +158,13 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     assert "--space: training.budget.iterations is what the rungs change. Hint: leave it out, or --pruner none" in refused(
         study, {"training.budget.iterations": {"choices": [3, 6]}}
     )
+    for place in ("seeds", "train_on", "training.best", "kind"):
+        assert f"--space: {place} cannot be tuned" in refused(study, {place: {"choices": [1, 2]}})
+    patient = small(tmp_path, training=TRAINING | {"patience": 2})
+    assert "--space: training.patience is what the rungs change" in refused(
+        patient, {"training.patience": {"choices": [1, 2]}}
+    )
+    study = small(tmp_path)
     assert "unknown dataset 'sight' in study 'small'. Hint: did you mean 'site'?" in refused(study, dataset="sight")
     common = {"metric": "AP50", "dataset": None, "pruner": "none", "rungs": 1, "factor": 3}
     for variant, space, says in [
@@ -195,12 +221,15 @@ def test_trials_csv_holds_every_rung_and_is_safe_to_open(tmp_path: Path) -> None
     asked = question(small(tmp_path))
     values = {place: one.at(0.6) for place, one in asked.space.items()}
     rows = [
-        records.row_of(asked, 0, "stopped early", {"variant": "v", "seconds": 4.5}, values, {1: 0.1, 3: 0.2}),
+        records.row_of(
+            asked, 0, "stopped early", {"variant": "v", "seconds": {"0": 1.25, "1": 3.25}}, values, {1: 0.1, 3: 0.2}
+        ),
         records.row_of(asked, 1, "failed", {"variant": "v", "cause": "=cmd()"}, values, {}),
+        records.row_of(asked, 2, "diverged", {"status": "diverged at step 9"}, values, {1: 0.1, 3: asked.worst}),
     ]
     records.write_trials(rows, tmp_path / "trials.csv")
     with open(tmp_path / "trials.csv", newline="") as file:
-        first, second = csv.DictReader(file)
+        first, second, third = csv.DictReader(file)
     assert (first["AP50"], first["budget"], first["AP50 at 30 iterations"], first["AP50 at 270 iterations"]) == (
         "0.2",
         "90",
@@ -208,4 +237,95 @@ def test_trials_csv_holds_every_rung_and_is_safe_to_open(tmp_path: Path) -> None
         "",
     )
     assert first["training.lr0"] == text_of(values["training.lr0"].value)
+    assert first["seconds"] == "4.5", "of both rungs"
     assert (second["AP50"], second["cause"]) == ("", "'=cmd()")
+    kept = (third["AP50"], third["budget"], third["AP50 at 30 iterations"], third["cause"])
+    assert kept == ("", "90", "0.1", "diverged at step 9"), "the score of a smaller budget is not that of the trial"
+
+
+# A task of our own loop
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """A study with a variant of a task that only our loop trains."""
+    monkeypatch.setitem(TASKS, "presence", replace(TASKS["detection"], training=LoopSettings))
+    training = {"budget": {"steps": 90, "evaluate_every_steps": 10}, "best": {"val/loss": "min", "val/accuracy": "max"}}
+    variants = copy.deepcopy(SMALL["variants"]) | {"shows": {"task": "presence", "arm": "d", "size": "tiny"}}
+    return small(tmp_path, trainings={"presence": training}, variants=variants)
+
+
+def of_own(study: Study, space: dict[str, Any] | None = None, **given: Any) -> Question:
+    values = {"metric": None, "dataset": "site", "pruner": "halving", "rungs": 2, "factor": 3} | given
+    space = {"training.optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}} if space is None else space
+    return ask(study, "shows", read_space(space, "--space"), **values)
+
+
+def test_metrics_and_directions_are_those_of_the_settings(own: Study) -> None:
+    asked = of_own(own)
+    assert (asked.metric, asked.mode, asked.worst, asked.scored_by) == ("val/loss", "min", math.inf, "loss on val")
+    assert sorted([0.2, asked.worst, 0.1], key=asked.loss) == [0.1, 0.2, math.inf]
+    other = of_own(own, metric="val/accuracy")
+    assert (other.mode, other.worst) == ("max", -math.inf)
+    assert sorted([0.2, other.worst, 0.3], key=other.loss) == [0.3, 0.2, -math.inf]
+    with pytest.raises(ConfigError, match=r"no score 'accuracy' on val\. Hint: did you mean 'val/accuracy'"):
+        of_own(own, metric="accuracy")
+
+
+def test_rungs_of_our_loop_are_budgets_of_its_own(own: Study, tmp_path: Path) -> None:
+    asked = of_own(own)
+    assert [str(rung) for rung in asked.rungs] == ["30 steps", "90 steps"]
+    members = checked(asked)
+    made = load_study([tmp_path / "study.yaml"], {"new": new_text("shows", members)})
+    found = {(one.name.rpartition("--rung-")[2], made.training_of(one.name).budget.steps) for one in members}
+    assert ("30", 30) in found and 90 in {steps for _, steps in found}
+    assert all(made.training_of(one.name).budget.evaluate_every_steps == 10 for one in members)
+    with pytest.raises(ConfigError, match=r"--space: training\.budget\.steps is what the rungs change"):
+        of_own(own, {"training.budget.steps": {"choices": [60, 90]}})
+
+
+@pytest.mark.parametrize(
+    ("cards", "status", "score"),
+    [
+        ([{"status": "finished", "best": {"step": 9, "val/loss": 0.25}}] * 2, "finished", 0.25),
+        ([{"status": "finished", "best": {"val/loss": 0.25}}, {"status": "finished", "best": {"val/loss": 0.75}}],
+         "finished", 0.5),
+        ([{"status": "finished", "best": {"val/loss": 0.25}}, {"status": "diverged at step 4", "best": {}}],
+         "diverged at step 4", math.inf),
+        ([{"status": "finished", "best": {"val/loss": 0.25}}, {"status": "finished", "best": {}}],
+         "diverged: loss on val is no number", math.inf),
+    ],
+)  # fmt: skip
+def test_what_came_of_a_member_is_the_mean_of_its_seeds_or_the_worst(
+    own: Study, tmp_path: Path, cards: list[dict[str, Any]], status: str, score: float
+) -> None:
+    asked = replace(of_own(own), seeds=(0, 1))
+    trainings = Trainings(
+        question=asked, known=frozenset(), configfiles=[], texts=[], cores=1, words=[], folder=tmp_path,
+        logs=tmp_path, mark="",
+    )  # fmt: skip
+    for path, card in zip(asked.cards("x"), cards, strict=True):
+        write_json(tmp_path / path, card | {"seconds": 2.5})
+    assert trainings._outcome("x", set()) == Outcome(status, score, 5.0)
+    assert trainings._outcome("x", {asked.cards("x")[1]}) == Outcome("failed", None, 0.0)
+
+
+@pytest.mark.parametrize(("cause", "goes_on"), [("preempted", True), ("cancelled", True), ("memory", False)])
+def test_a_training_that_was_ended_from_outside_is_no_failed_trial(
+    own: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str, goes_on: bool
+) -> None:
+    asked = of_own(own)
+    member = Member("x", ())
+    (card,) = asked.cards("x")
+    write_json((tmp_path / card).parent / "attempts/1.json", {"cause": cause, "error": "it is so"})
+    trainings = Trainings(
+        question=asked, known=frozenset(), configfiles=[], texts=[], cores=1, words=[], folder=tmp_path,
+        logs=tmp_path, mark="",
+    )  # fmt: skip
+    monkeypatch.setattr(Trainings, "_snakemake", lambda *_: 1)
+    monkeypatch.setattr(Trainings, "_planned", lambda *_: {card})
+    if goes_on:
+        with pytest.raises(DataError, match=f"x: its training was {cause}: it is so\nHint: the same command goes on"):
+            trainings.make([member], 1)
+    else:
+        assert trainings.make([member], 1)["x"] == Outcome("failed", None, 0.0, f"{cause}: it is so")

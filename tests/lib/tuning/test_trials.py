@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +124,7 @@ def test_a_diverged_trial_is_the_worst_and_a_failed_one_has_its_cause(asked: Que
     trials = opened(asked)
     batches = tuned(trials, 6, 6, make)
     first, second, *others = trials.all()
-    assert (state_of(first), first.value, first.user_attrs["status"]) == ("diverged", 0.0, "diverged at step 3")
+    assert (state_of(first), first.value, first.user_attrs["status"]) == ("diverged", -math.inf, "diverged at step 3")
     assert (state_of(second), second.value, second.user_attrs["cause"]) == ("failed", None, "config: too large")
     assert all(state_of(one) in ("finished", "stopped early") for one in others)
     assert trials.best().number not in (0, 1) and first.user_attrs["variant"].split("--rung")[0] not in str(batches[1:])
@@ -156,13 +158,17 @@ def test_hyperband_stops_some_early_and_goes_on_after_a_kill(tmp_path: Path) -> 
 def test_values_are_those_of_the_names(tmp_path: Path) -> None:
     space = SPACE | {
         "arm": {"choices": ["d", "half"]},
-        "seeds": {"choices": [[1], [2, 3]]},
-        "size": {"choices": [None, "tiny"]},
+        "training.betas": {"choices": [[1], [2, 3]]},
+        "training.weights": {"choices": [None, "tiny"]},
     }
     trials = opened(question(small(tmp_path), space))
     for running in (trials.ask() for _ in range(8)):
         values = {place: one.value for place, one in running.values.items()}
-        assert values["seeds"] in ([1], [2, 3]) and values["size"] in (None, "tiny") and values["arm"] in ("d", "half")
+        assert (
+            values["training.betas"] in ([1], [2, 3])
+            and values["training.weights"] in (None, "tiny")
+            and values["arm"] in ("d", "half")
+        )
         assert f"--warmup-{values['training.warmup']}--" in running.member(trials.question).name
     again = trials.unfinished()
     assert [one.values for one in again] == [trials.values_of(one) for one in trials.all()]
@@ -191,3 +197,68 @@ def test_other_settings_of_the_base_are_another_question(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="begun with another base: its scores do not compare"):
         opened(other, tmp_path)
     opened(question(small(tmp_path)), tmp_path)
+
+
+def halved(asked: Question, scores: list[float]) -> tuple[Trials, list[int]]:
+    """A batch with these scores at its first rung, and who goes on."""
+    trials = opened(asked)
+    running = [trials.ask() for _ in scores]
+    outcomes = {
+        one.member(asked).name: Outcome("finished" if math.isfinite(score) else "diverged at step 2", score, 1.0)
+        for one, score in zip(running, scores, strict=True)
+    }
+    return trials, [one.trial.number for one in trials.judge(running, outcomes)]
+
+
+def test_where_the_lower_is_better_the_lowest_go_on(asked: Question) -> None:
+    lower = replace(asked, mode="min")
+    assert halved(asked, [0.1, 0.9, 0.5, 0.2, 0.3, 0.4])[1] == [1, 2]
+    trials, on = halved(lower, [0.1, 0.9, 0.5, 0.2, 0.3, lower.worst])
+    assert on == [0, 3] and states(trials)[5] == "diverged" and trials.all()[5].value == math.inf
+    whole = opened(lower)
+    tuned(whole, 9, 3, lambda one, asked: Outcome("finished", 1 - trained(one, asked).score, 1.0))
+    assert whole.best().value == min(one.value for one in whole.all() if state_of(one) == "finished")
+    draws = opened(lower)
+    tuned(draws, 12, 3, lambda one, asked: Outcome("diverged at step 1", asked.worst, 1.0))
+    assert states(draws) == ["diverged"] * 12, "Optuna bears scores without end"
+
+
+def test_equal_scores_stop_nobody_and_are_told(asked: Question) -> None:
+    trials, on = halved(asked, [0.0] * 6)
+    assert on == list(range(6)) and trials.scores_at(asked.rungs[0]) == [0.0] * 6
+
+
+def test_hyperband_begins_where_its_bracket_does_and_judges_by_bracket(tmp_path: Path) -> None:
+    """Shares by hand for three rungs and factor 3: ⌈3·9/3⌉ = 9, ⌈3·3/2⌉ = 5 and 3 of 17."""
+    asked = question(small(tmp_path), pruner="hyperband")
+    begins = [asked.begins_at(number).level for number in range(1700)]
+    assert [round(17 * begins.count(level) / 1700, 1) for level in range(3)] == [9.0, 5.0, 3.0]
+    assert all(set(begins[place : place + 9]) == {0, 1, 2} for place in range(60))
+    trials = opened(asked)
+    batches = tuned(trials, 20, 20)
+    first = batches[0]
+    assert [name.rpartition("--rung-")[2] if "--rung-" in name else "270" for name in first] == [
+        str(asked.rungs[level].amount) for level in begins[:20]
+    ]
+    low = [one for one in trials.all() if begins[one.number] == 0]
+    on = [one for one in low if len(one.intermediate_values) > 1]
+    assert len(on) == len(low) // 3
+    assert min(one.intermediate_values[1] for one in on) > max(one.intermediate_values[1] for one in low if one not in on)
+
+
+@pytest.mark.parametrize("lines", range(1, 12))
+def test_a_kill_between_any_two_lines_of_the_journal_loses_and_doubles_nothing(
+    asked: Question, tmp_path: Path, lines: int
+) -> None:
+    """The journal cut behind a batch's training: its trials are judged again, and their seconds counted once."""
+    tuned(opened(asked, tmp_path), 3, 3, steps=1)
+    before = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    tuned(opened(asked, tmp_path), 3, 3)
+    whole = facts(opened(asked, tmp_path))
+    text = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    cut = len(before) - lines
+    assert all(json.loads(line)["op_code"] != 4 for line in text[cut:]), "all trials are asked"
+    (tmp_path / JOURNAL).write_bytes(b"".join(text[:cut]))
+    again = opened(asked, tmp_path)
+    tuned(again, 3, 3)
+    assert facts(again) == whole

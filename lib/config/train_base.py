@@ -1,0 +1,32 @@
+"""What the settings of every training can say of it, whatever its engine: its budget, its scores on val, a shorter one.
+
+Not here: the settings themselves (train.py for YOLO, train_loop.py for our own loop), and who asks (lib/tuning).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from lib.config.base import Section
+from lib.config.train_optim import Mode
+
+
+class Training(Section):
+    """Settings of one training. A subclass has a field `budget`, whose class tells its `amount` and `unit`."""
+
+    budget_keys: ClassVar[tuple[str, ...]] = ("budget",)
+    """Keys by which a person may state how long is trained."""
+
+    @abstractmethod
+    def val_scores(self) -> Mapping[str, Mode]:
+        """Scores on val that `best` in model.json holds → whether low (min) or high (max) is good; the main one first."""
+
+    @abstractmethod
+    def shortened(self, share: float) -> dict[str, Any]:
+        """Settings (key → value) that make this training one of a share of its budget, 0 < share < 1.
+
+        The budget, at least one step or epoch, with evaluations as dense as before; and None for what could not act any
+        more within it. Learning rate and its schedule are those of a training of that length, from start to end.
+        """
