@@ -26,7 +26,7 @@ from lib.training.state import restore, state_of
 from tests.conftest import PROJECT
 from tests.lib.data import packed
 from tests.lib.training import toy
-from tests.lib.training.test_run import RUNNING, VARIABLE
+from tests.lib.training.test_run import RUNNING
 from workflow_scripts import _program
 
 SETTINGS: dict[str, Any] = {
@@ -49,7 +49,7 @@ def train(manifest: Path, state: Path, *words: str, **more: Any) -> subprocess.C
     text = json.dumps(SETTINGS | more)
     command = [sys.executable, "-m", "tests.lib.training.toy", str(manifest), str(state), text, *words]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "MASTER_"))}
-    environment = kept | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", VARIABLE: RUNNING.model_dump_json()}
+    environment = kept | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", RUNNING.VARIABLE: RUNNING.model_dump_json()}
     always = ["--dropout", "0", "--tail", "drop"]
     return subprocess.run(
         [*command, *always], cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=120
