@@ -1,0 +1,132 @@
+"""What Slurm says of jobs: squeue first, sacct for what squeue has forgotten, or that nobody answers. Loads no torch.
+
+Every call has a time limit: without its controller a Slurm command blocks for ten seconds, and a sick database for longer.
+“Nobody answers” (None) and “is not known” (absent) are two things; neither means that a job has ended well.
+Not here: submitting jobs, which Snakemake's executor plugin does.
+"""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+TIMEOUT_S = 10.0
+ACTIVE = frozenset(
+    "PENDING RUNNING CONFIGURING COMPLETING SUSPENDED STOPPED SIGNALING STAGE_OUT RESIZING REQUEUED REQUEUE_HOLD REQUEUE_FED "
+    "RESV_DEL_HOLD SPECIAL_EXIT".split()
+)
+"""States of jobs that run, or will without anybody's doing; a job in any other state has ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job as Slurm knows it. state: Slurm's word (RUNNING, CANCELLED …); times in s, None = not told or unlimited."""
+
+    id: str
+    state: str
+    name: str = ""
+    node: str = ""
+    reason: str = ""
+    comment: str = ""
+    elapsed_s: float | None = None
+    limit_s: float | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.state in ACTIVE
+
+
+def installed() -> bool:
+    """Whether this machine can ask Slurm at all."""
+    return shutil.which("squeue") is not None
+
+
+def queued(*, name: str | None = None, timeout_s: float = TIMEOUT_S) -> list[Job] | None:
+    """Jobs of this user that the controller remembers, ended ones included; None when it does not answer.
+
+    name: only jobs of that name (all jobs of one run of Snakemake share one).
+    """
+    words = ["squeue", "--states=all", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%N|%M|%l|%r|%j|%k"]
+    text = _answer([*words, *([f"--name={name}"] if name else [])], timeout_s)
+    if text is None:
+        return None
+    found = []
+    for line in text.splitlines():
+        fields = line.strip().split("|", 7)
+        if len(fields) == 8:
+            number, state, node, elapsed, limit, reason, of_name, comment = fields
+            times = {"elapsed_s": seconds(elapsed), "limit_s": seconds(limit)}
+            told = {"reason": _word(reason), "comment": _word(comment)}
+            found.append(Job(id=number, state=state, name=of_name, node=node, **told, **times))
+    return found
+
+
+def accounted(ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> list[Job] | None:
+    """Jobs as the accounting database has them; None where there is none, or it does not answer."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return []
+    columns = "JobIDRaw,State,NodeList,ElapsedRaw,TimelimitRaw,JobName"
+    words = ["sacct", "-X", "--parsable2", "--noheader", f"--format={columns}", f"--jobs={','.join(wanted)}"]
+    text = _answer(words, timeout_s)
+    if text is None:
+        return None
+    found = []
+    for line in text.splitlines():
+        fields = line.strip().split("|", 5)
+        if len(fields) == 6:
+            number, state, node, elapsed, minutes, name = fields
+            limit = 60.0 * float(minutes) if minutes.isdigit() else None
+            ended = state.split()[0] if state else ""  # “CANCELLED by 1000”
+            spent = float(elapsed) if elapsed.isdigit() else None
+            found.append(Job(id=number, state=ended, name=name, node=node, elapsed_s=spent, limit_s=limit))
+    return found
+
+
+def jobs(ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> dict[str, Job] | None:
+    """Jobs by their numbers, as far as squeue or sacct knows them; None when squeue does not answer.
+
+    The controller's word counts: sacct is asked only for what it has forgotten, and may answer late.
+    """
+    wanted = set(ids)
+    listed = queued(timeout_s=timeout_s)
+    if listed is None:
+        return None
+    known = {job.id: job for job in listed if job.id in wanted}
+    forgotten = wanted - known.keys()
+    if forgotten:
+        known |= {job.id: job for job in accounted(forgotten, timeout_s=timeout_s) or ()}
+    return known
+
+
+def cancel(ids: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> bool:
+    """Cancel jobs; False when Slurm did not take the order."""
+    return not ids or _answer(["scancel", *ids], timeout_s) is not None
+
+
+def seconds(text: str) -> float | None:
+    """Slurm's times (MM:SS, HH:MM:SS, D-HH:MM:SS) in s; None for UNLIMITED, INVALID and the like."""
+    days, _, clock = text.rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdigit() for part in parts) or (days and not days.isdigit()) or not 2 <= len(parts) <= 3:
+        return None
+    total = 0.0
+    for part in parts:
+        total = 60 * total + int(part)
+    return total + 86_400 * int(days or 0)
+
+
+def _word(text: str) -> str:
+    return "" if text in ("(null)", "None") else text
+
+
+def _answer(words: Sequence[str], timeout_s: float) -> str | None:
+    """What a command printed; None when it is not there, fails, or takes too long."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
