@@ -15,8 +15,22 @@ from dataclasses import dataclass
 
 TIMEOUT_S = 10.0
 ACTIVE = frozenset(
-    "PENDING RUNNING CONFIGURING COMPLETING SUSPENDED STOPPED SIGNALING STAGE_OUT RESIZING REQUEUED REQUEUE_HOLD REQUEUE_FED "
-    "RESV_DEL_HOLD SPECIAL_EXIT".split()
+    [
+        "PENDING",
+        "RUNNING",
+        "CONFIGURING",
+        "COMPLETING",
+        "SUSPENDED",
+        "STOPPED",
+        "SIGNALING",
+        "STAGE_OUT",
+        "RESIZING",
+        "REQUEUED",
+        "REQUEUE_HOLD",
+        "REQUEUE_FED",
+        "RESV_DEL_HOLD",
+        "SPECIAL_EXIT",
+    ]
 )
 """States of jobs that run, or will without anybody's doing; a job in any other state has ended."""
 
