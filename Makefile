@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-quick bench bench-long setup lint format dag pictures report lock resume check clean
+.PHONY: demo test test-quick bench bench-long setup lint format dag pictures report lock resume check clean slurm-profile slurm-up slurm-down slurm-test
 
 demo: setup  ## run the embedded study to its leaderboard
 	snakemake --cores $(CORES)
@@ -70,6 +70,19 @@ resume: setup  ## after a killed run: end what it left running, unlock, go on (W
 
 check: setup  ## list results that were lost or changed, and what kills left, with the commands that heal
 	python -m workflow_scripts.check $(WORDS)
+
+# PARTITION=gpu CPU_PARTITION=cpu ACCOUNT=lab MAIL_USER=me@site GPU_MODEL=h100 CONSTRAINT= QOS= RESERVATION= EXTRA= JOBS= GPUS= NAME=slurm
+slurm-profile: setup  ## your Slurm profile, once: then `snakemake --profile slurm` works
+	python -m workflow_scripts.slurm_profile $(foreach key,NAME PARTITION CPU_PARTITION ACCOUNT MAIL_USER GPU_MODEL CONSTRAINT QOS RESERVATION EXTRA JOBS GPUS,$(if $($(key)),--$(subst _,-,$(shell echo $(key) | tr A-Z a-z))='$($(key))'))
+
+slurm-up: setup  ## a throw-away Slurm on this machine, to try things out (root; WORDS=--full with accounting)
+	python -m tests.slurm.cluster up $(WORDS)
+
+slurm-down: setup  ## end it
+	python -m tests.slurm.cluster down
+
+slurm-test: setup  ## every test on such a Slurm
+	pytest -q tests/slurm
 
 clean:  ## remove what can be made again but costs nothing: caches
 	rm -rf .pytest_cache .ruff_cache .hypothesis

@@ -64,7 +64,7 @@ def queued(*, name: str | None = None, timeout_s: float = TIMEOUT_S) -> list[Job
     name: only jobs of that name (all jobs of one run of Snakemake share one).
     """
     words = ["squeue", "--states=all", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%N|%M|%l|%r|%j|%k"]
-    text = _answer([*words, *([f"--name={name}"] if name else [])], timeout_s)
+    text = answer([*words, *([f"--name={name}"] if name else [])], timeout_s)
     if text is None:
         return None
     found = []
@@ -85,7 +85,7 @@ def accounted(ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> list[Job] 
         return []
     columns = "JobIDRaw,State,NodeList,ElapsedRaw,TimelimitRaw,JobName"
     words = ["sacct", "-X", "--parsable2", "--noheader", f"--format={columns}", f"--jobs={','.join(wanted)}"]
-    text = _answer(words, timeout_s)
+    text = answer(words, timeout_s)
     if text is None:
         return None
     found = []
@@ -118,7 +118,7 @@ def jobs(ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> dict[str, Job] 
 
 def cancel(ids: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> bool:
     """Cancel jobs; False when Slurm did not take the order."""
-    return not ids or _answer(["scancel", *ids], timeout_s) is not None
+    return not ids or answer(["scancel", *ids], timeout_s) is not None
 
 
 def seconds(text: str) -> float | None:
@@ -137,7 +137,7 @@ def _word(text: str) -> str:
     return "" if text in ("(null)", "None") else text
 
 
-def _answer(words: Sequence[str], timeout_s: float) -> str | None:
+def answer(words: Sequence[str], timeout_s: float = TIMEOUT_S) -> str | None:
     """What a command printed; None when it is not there, fails, or takes too long."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.config.base import ConfigError
+from lib.config.running import Running
 from lib.files import DataError
 from lib.models.loading import load_checkpoint, save_checkpoint
 
@@ -62,12 +63,14 @@ def _font() -> Path:
 
 
 def device() -> str:
-    """Where models run: VIPERSIGHT_DEVICE (cpu, cuda:0 …), else the first GPU, else the CPU."""
+    """Where models run: VIPERSIGHT_DEVICE (cpu, cuda:0 …), else `running.device`; auto = the first GPU, or the CPU."""
     import torch
+
+    from lib.devices import choose_device
 
     wanted = os.environ.get("VIPERSIGHT_DEVICE")
     if not wanted:
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
+        return {"cuda": "cuda:0"}.get(chosen := choose_device(Running.of_this_run().device, 1), chosen)
     try:
         kind = torch.device(wanted).type
     except RuntimeError as error:

@@ -73,9 +73,9 @@ def predict(
     from lightning_fabric.utilities import move_data_to_device
 
     from lib.data.loader import ShardLoader
+    from lib.devices import choose_device
     from lib.models import build_network
     from lib.models.weights import load_weights
-    from lib.training.processes import choose_device
 
     settings, running = job.settings["predict"], Running.of_this_run()
     if not keys:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import (
     ClusterEnvironment,
@@ -22,6 +21,7 @@ from lightning_fabric.plugins.environments import (
 )
 
 from lib.config.base import ConfigError, nearest
+from lib.devices import choose_device
 
 Launcher = Literal["self", "torchrun", "accelerate", "srun"]
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -73,22 +73,6 @@ def start(*, device: str, devices: int, precision: str, launcher: str = "self", 
         # each time, so that processes may still be forked; on a CPU it is a quarter of a small step.
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     return fabric
-
-
-def choose_device(device: str, needed: int) -> str:
-    """cpu or cuda. ConfigError where a GPU is asked for, by `device` or by the job on a cluster, and none is seen."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device {device!r} is unknown. {nearest(device, ('auto', 'cpu', 'cuda'))}")
-    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cpu":
-        return "cpu"
-    asked = max(int(os.environ.get("SLURM_GPUS_ON_NODE", "0")), needed if device == "cuda" else 0)
-    if asked > seen:
-        raise ConfigError(
-            f"the job asked for {asked} GPU{'s' if asked > 1 else ''} and sees {seen}. Hint: is the node's driver in "
-            "order, and CUDA_VISIBLE_DEVICES right? On purpose without one: `device: cpu`."
-        )
-    return "cuda" if seen else "cpu"
 
 
 def end_started(fabric: Fabric) -> None:

@@ -1,0 +1,25 @@
+"""Where a model runs: a GPU or the CPU, and never the CPU by mistake inside a job that was given a GPU."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from lib.config.base import ConfigError, nearest
+
+
+def choose_device(device: str, needed: int) -> str:
+    """cpu or cuda. ConfigError where a GPU is asked for, by `device` or by the job on a cluster, and none is seen."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {device!r} is unknown. {nearest(device, ('auto', 'cpu', 'cuda'))}")
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu":
+        return "cpu"
+    asked = max(int(os.environ.get("SLURM_GPUS_ON_NODE", "0")), needed if device == "cuda" else 0)
+    if asked > seen:
+        raise ConfigError(
+            f"the job asked for {asked} GPU{'s' if asked > 1 else ''} and sees {seen}. Hint: is the node's driver in "
+            "order, and CUDA_VISIBLE_DEVICES right? On purpose without one: `device: cpu`."
+        )
+    return "cuda" if seen else "cpu"
