@@ -4,11 +4,11 @@ python -m tests.slurm.cluster up [--full]     controller and four nodes in about
 python -m tests.slurm.cluster down            cancel all jobs, end the daemons, remove the folder
 python -m tests.slurm.cluster status          what answers
 
-It needs root and the packages slurmctld, slurmd, slurm-client (--full: also munge, slurmdbd, mariadb-server). What it writes
-is in one private folder, but for links in /etc/slurm: Slurm's inner srun finds its settings nowhere else. Where those files
-exist and are not such links, a real Slurm is configured here and nothing is done.
+It needs root and the packages slurmctld, slurmd, slurm-client (--full: also munge, slurmdbd, mariadb-server). It writes into
+one private folder, and links in /etc/slurm: Slurm's inner srun finds its settings nowhere else. Where those files exist and
+are not such links, a real Slurm is configured here and nothing is done.
 
-Partitions: cpu (default); gpu; spare (as gpu, its jobs are cancelled for those of gpu); urgent (as gpu, requeues gpu's jobs).
+Partitions: cpu (default); gpu; spare (as gpu, but its jobs are cancelled for those of gpu); urgent (as gpu; requeues them).
 """
 
 from __future__ import annotations
