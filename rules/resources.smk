@@ -1,6 +1,8 @@
 # Resources by model size, in portable keys only (gpu, mem_mb, runtime, threads). Cluster words (partition, account, GPU
 # model) belong to profiles/. Changing a number here reruns nothing.
 
+from lib.attempts import memory_factor
+
 # size → threads, memory, minutes: as the RF-DETR-Seg launcher of the seed documents states them; `tiny` is for demos and tests.
 SIZES = {
     "tiny": {"threads": 1, "mem_mb": 4_000, "runtime": 60},
@@ -21,8 +23,10 @@ def train_threads(wildcards):
     return size_of(wildcards, "threads")
 
 
-def train_memory(wildcards):
-    return size_of(wildcards, "mem_mb")
+def train_memory(wildcards, attempt):
+    """Half as much again for every try of this run that lacked memory."""
+    folder = Path(f"results/train/{wildcards.dataset}/{wildcards.variant}/seed={wildcards.seed}")
+    return int(size_of(wildcards, "mem_mb") * memory_factor(folder, attempt))
 
 
 def train_minutes(wildcards):

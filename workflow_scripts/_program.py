@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lib.attempts import cancelled_by_a_person
 from lib.config.base import ConfigError, VipersightError, explain
 from lib.files import DataError, read_json, write_json
 from lib.provenance import peak_memory_mb
@@ -127,6 +128,8 @@ def attempt(folder: Path, fingerprint: str, number_in_run: int = 1) -> Iterator[
     earlier = sorted(records.glob("*.json"), key=lambda path: int(path.stem)) if records.is_dir() else []
     if number_in_run > 1 and earlier:
         last = read_json(earlier[-1])
+        if cancelled_by_a_person(last):
+            last |= {"cause": "cancelled", "error": f"somebody cancelled job {last['job']}; the same command goes on"}
         if last.get("cause") in FINAL_CAUSES:
             raise EarlierAttemptFinal(
                 f"not tried again: the last attempt ended by {last['cause']}: {last.get('error', '')}"

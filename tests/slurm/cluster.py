@@ -4,7 +4,7 @@ python -m tests.slurm.cluster up [--full]     controller and four nodes in about
 python -m tests.slurm.cluster down            cancel all jobs, end the daemons, remove the folder
 python -m tests.slurm.cluster status          what answers
 
-It needs root and the packages slurmctld, slurmd, slurm-client (--full: also munge, slurmdbd, mariadb-server). It writes into
+It needs root and the packages slurmctld, slurmd, slurm-client (--full: munge, slurmdbd, mariadb-server too). It writes into
 one private folder, and links in /etc/slurm: Slurm's inner srun finds its settings nowhere else. Where those files exist and
 are not such links, a real Slurm is configured here and nothing is done.
 
