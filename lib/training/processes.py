@@ -31,9 +31,9 @@ _NEEDED = {
     "srun": ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "SLURM_NODELIST"),
 }
 _STARTED_BY = {
-    "torchrun": "torchrun --nproc-per-node {ranks} -m workflow_scripts.train …",
+    "torchrun": "torchrun --nnodes {nodes} --nproc-per-node {devices} -m workflow_scripts.train …",
     "accelerate": "accelerate launch --num_processes {ranks} -m workflow_scripts.train …",
-    "srun": "srun --ntasks {ranks} python -m workflow_scripts.train …",
+    "srun": "srun --nodes {nodes} --ntasks-per-node {devices} python -m workflow_scripts.train …",
 }
 
 
@@ -54,7 +54,7 @@ def start(*, device: str, devices: int, precision: str, launcher: str = "self", 
     if precision == "fp16" and accelerator == "cpu":
         raise ConfigError("precision fp16 needs a GPU. Hint: bf16 or fp32 on a CPU.")
     ranks = devices * nodes
-    environment = _environment(launcher, ranks)
+    environment = _environment(launcher, devices, nodes)
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
@@ -86,17 +86,23 @@ def end_started(fabric: Fabric) -> None:
         process.wait()
 
 
-def _environment(launcher: str, ranks: int) -> ClusterEnvironment:
+def _environment(launcher: str, devices: int, nodes: int) -> ClusterEnvironment:
     """Fabric's view of who started this process; checked, because a wrong one trains on fewer ranks or waits for ever."""
     if launcher == "self":
         return LightningEnvironment()
     if launcher not in _NEEDED:
         raise ConfigError(f"launcher {launcher!r} is unknown. {nearest(launcher, ('self', *_NEEDED))}")
-    how = _STARTED_BY[launcher].format(ranks=ranks)
+    ranks = devices * nodes
+    how = _STARTED_BY[launcher].format(ranks=ranks, devices=devices, nodes=nodes)
     missing = [name for name in _NEEDED[launcher] if name not in os.environ]
     if missing:
         raise ConfigError(f"launcher {launcher} did not start this process ({', '.join(missing)} not set). Hint: {how}")
     stated = int(os.environ["SLURM_NTASKS" if launcher == "srun" else "WORLD_SIZE"])
     if stated != ranks:
         raise ConfigError(f"{launcher} started {stated} processes, but devices: {ranks} in all. Hint: {how}")
-    return SLURMEnvironment(auto_requeue=False) if launcher == "srun" else TorchElasticEnvironment()
+    if launcher != "srun":
+        return TorchElasticEnvironment()
+    try:
+        return SLURMEnvironment(auto_requeue=False)
+    except RuntimeError as refusal:  # it takes --ntasks-per-node only, not --ntasks
+        raise ConfigError(f"launcher srun: {refusal} Hint: {how}") from refusal

@@ -1,6 +1,6 @@
 """A throw-away Slurm on this machine: real daemons, several nodes, pretended GPUs. For tests and for trying things out.
 
-python -m tests.slurm.cluster up [--full]     controller and four nodes in about a second; --full: with munge and accounting
+python -m tests.slurm.cluster up [--full]     controller and six nodes in about a second; --full: with munge and accounting
 python -m tests.slurm.cluster down            cancel all jobs, end the daemons, remove the folder
 python -m tests.slurm.cluster status          what answers
 
@@ -8,7 +8,8 @@ It needs root and the packages slurmctld, slurmd, slurm-client (--full: munge, s
 one private folder, and links in /etc/slurm: Slurm's inner srun finds its settings nowhere else. Where those files exist and
 are not such links, a real Slurm is configured here and nothing is done.
 
-Partitions: cpu (default); gpu; spare (as gpu, but its jobs are cancelled for those of gpu); urgent (as gpu; requeues them).
+Partitions: cpu (default); gpu; fragile (as gpu, on nodes of its own); spare (the nodes of gpu, whose jobs cancel those of
+spare); urgent (the nodes of gpu, whose jobs it puts back into the queue).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BASE = Path(tempfile.gettempdir()) / f"vipersight-slurm-{os.getuid()}"
 CONFIGS = Path("/etc/slurm")
-NODES = ("cpu1", "cpu2", "gpu1", "gpu2")
+NODES = ("cpu1", "cpu2", "gpu1", "gpu2", "gpu3", "gpu4")
 PACKAGES = {"slurmctld": "slurmctld", "slurmd": "slurmd", "squeue": "slurm-client"}
 FULL_PACKAGES = {"munged": "munge", "slurmdbd": "slurmdbd", "mariadbd": "mariadb-server"}
 DATABASE_PORT = 13306
@@ -111,7 +112,7 @@ def write_configs(base: Path, *, full: bool) -> None:
         device = base / f"dev/nvidia{number}"
         with suppress(FileExistsError):
             os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))  # a second /dev/null: Slurm wants a device
-    gres = f"AutoDetect=off\nNodeName=gpu[1-2] Name=gpu Type=h100 File={base}/dev/nvidia[0-1] Flags=nvidia_gpu_env\n"
+    gres = f"AutoDetect=off\nNodeName=gpu[1-4] Name=gpu Type=h100 File={base}/dev/nvidia[0-1] Flags=nvidia_gpu_env\n"
     (base / "etc/gres.conf").write_text(gres)
     CONFIGS.mkdir(exist_ok=True)
     for name in ("slurm.conf", "gres.conf"):
@@ -209,7 +210,7 @@ def _is_ours(place: Path) -> bool:
 
 
 def _states() -> list[str]:
-    return (_said(["sinfo", "--noheader", "--Node", "--format=%T", "--partition=cpu,gpu"]) or "").split()
+    return (_said(["sinfo", "--noheader", "--Node", "--format=%T", "--partition=cpu,gpu,fragile"]) or "").split()
 
 
 def _start(words: Sequence[str]) -> None:

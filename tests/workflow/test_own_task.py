@@ -53,6 +53,8 @@ class Copy:
         self.insert("lib/tables.py", "COLUMNS: dict[str, dict[str, str]] = {\n", block("A task", "python", 2))
         self.insert("lib/models/__init__.py", "NETWORKS: dict[str, str] = {", '"recurrent": "lib.models.recurrent"')
         self.study = study()
+        self.how = ["-c2"]  # words for snakemake: where jobs run
+        self.more: dict[str, str] = {}  # environment beside the usual
 
     def insert(self, file: str, line: str, more: str) -> None:
         text = (self.folder / file).read_text()
@@ -62,12 +64,12 @@ class Copy:
     def command(self, *words: str) -> list[str]:
         path = self.folder / "study.yaml"
         path.write_text(yaml.safe_dump(self.study, sort_keys=False))
-        return [sys.executable, "-m", "snakemake", "-c2", "--configfile", str(path), *words]
+        return [sys.executable, "-m", "snakemake", *self.how, "--configfile", str(path), *words]
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("SNAKEMAKE_", "VIPERSIGHT_"))}
         path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-        return kept | {"PATH": path, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        return kept | {"PATH": path, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"} | self.more
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -1,0 +1,73 @@
+"""A throw-away Slurm for these tests: started once, ended at the end. Skipped where none can be made, with the reason."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.slurm import cluster
+from tests.workflow import conftest as workflow
+
+demo = workflow.demo
+"""The demo, run on this machine alone: what a run on the cluster is compared with."""
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    """A cluster for all test processes; one that stands already (make slurm-up) is used and left standing."""
+    base = tmp_path_factory.getbasetemp()
+    users = (base if worker_id == "master" else base.parent) / "slurm-users"
+    try:
+        with _counted(users, 1) as (before, _):
+            stood = cluster.answers() and before == 0
+            cluster.up()
+            if stood:
+                users.with_suffix(".stays").touch()
+    except cluster.Unusable as why:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(why))
+    yield
+    with _counted(users, -1) as (_, left):
+        if left == 0 and not users.with_suffix(".stays").exists():
+            cluster.down()
+
+
+@contextmanager
+def _counted(path: Path, change: int) -> Iterator[tuple[int, int]]:
+    """(users before, users after) of the cluster, alone with it."""
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = int(path.read_text()) if path.exists() else 0
+        path.write_text(str(before + change))
+        yield before, before + change
+
+
+@pytest.fixture(scope="session")
+def profiles(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A private settings folder with both profiles, for jobs on nodes that stay."""
+    return written(tmp_path_factory.mktemp("home"), "gpu")
+
+
+@pytest.fixture(scope="session")
+def fragile(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for jobs on nodes that tests kill."""
+    return written(tmp_path_factory.mktemp("home"), "fragile")
+
+
+def written(home: Path, partition: str) -> Path:
+    """Both profiles, written by the program that people use."""
+    environment = os.environ | {"XDG_CONFIG_HOME": str(home), "PYTHONPATH": str(PROJECT)}
+    for name in ("slurm", "slurm-requeue"):
+        words = ["--name", name, "--partition", partition, "--cpu-partition", "cpu", "--poll-seconds", "5"]
+        command = [sys.executable, "-m", "workflow_scripts.slurm_profile", *words]
+        subprocess.run(command, check=True, cwd=PROJECT, stdin=subprocess.DEVNULL, env=environment)
+    return home
