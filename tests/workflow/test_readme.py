@@ -52,6 +52,7 @@ def typed(words: list[str], folder: Path, *, timeout: int = 600) -> subprocess.C
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment["PYTHONPATH"] = str(folder)
+    environment["XDG_CONFIG_HOME"] = str(folder / ".config")
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=timeout, env=environment)
 
 
@@ -75,6 +76,9 @@ def test_command(demo: Path, page: str, command: str) -> None:
         words.insert(1, "-n")
     if "workflow_scripts.tune" in words:
         words.append("-n")
+    if "--profile" in words:
+        profile = ["--partition", "gpu", "--unchecked", "--folder", str(demo / ".config/snakemake")]
+        typed([sys.executable, "-m", "workflow_scripts.slurm_profile", *profile], demo)
     if any(word.endswith("/best.yaml") for word in words):
         best_of_a_tuning(demo)
     if words[:3] == ["python3", "-m", "venv"]:
