@@ -107,3 +107,23 @@ def test_failures_side_by_side(fragile: Path, reference: dict[str, Any], tmp_pat
 
     tree.run("--", model("cancel"))
     assert equal(load_file(folder_of(tree, "cancel") / "model.weights"), reference), "typed again, it goes on"
+
+
+def test_preempted_and_put_back_by_slurm(profiles: Path, reference: dict[str, Any], tmp_path: Path) -> None:
+    """With slurm-requeue the same job goes on after a more urgent one, at the exact step."""
+    tree = on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0.05)
+    tree.how = ["--profile", "slurm-requeue"]
+    with open(tmp_path / "driver.log", "w") as log:
+        driver = subprocess.Popen(
+            tree.command("--", model("shows")), cwd=tree.folder, env=tree.environment(), stdout=log, stderr=log
+        )
+    wait_until(lambda: has_step(tree, "shows", 50), "step 50")
+    job = records(tree.cell)[0]["job"]
+    urgent = ["sbatch", "--partition=urgent", f"--nodelist={node_of(job)}", "--exclusive", "--time=1", "--output=/dev/null"]
+    subprocess.run([*urgent, "--wrap=sleep 3"], check=True, capture_output=True)
+    driver.wait(timeout=600)
+    assert driver.returncode == 0, (tmp_path / "driver.log").read_text()[-3000:]
+    first, *_, last = records(tree.cell)
+    assert first["cause"] == "preempted" and last["cause"] == "finished" and first["job"] == last["job"] == job
+    assert read_json(tree.cell / "model.json")["resumed_from_step"] >= 50
+    assert equal(load_file(tree.cell / "model.weights"), reference)
