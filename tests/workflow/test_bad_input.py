@@ -229,11 +229,12 @@ def test_perfect_predictions_score_one_also_where_ids_begin_with_zero(bench, tmp
     """COCO's reference scorer takes an annotation with id 0 for a miss."""
     place = bench(coco(tmp_path / "coco", first_id=first_id))
     assert place.download()[0] == 0
-    boxes = read_table(place.path("videos", "d", "truth", "boxes.parquet"), "boxes")
-    predictions = boxes.assign(score=1.0)[list(COLUMNS[DETECTIONS])].reset_index(drop=True)
+    perfect = read_table(place.path("videos", "d", "truth", "boxes.parquet"), "boxes")
+    predictions = perfect.assign(score=1.0)[list(COLUMNS[DETECTIONS])].reset_index(drop=True)
     write_table(tmp_path / "predictions.parquet", predictions, "detections")
     write_json(tmp_path / "model.json", {"status": "finished"})
-    words = ["--settings", place.settings("evaluate", variant="all", tta="none"), *place.truth()]
+    *common, _, frames, _, boxes = place.truth()
+    words = ["--settings", place.settings("evaluate", variant="all", tta="none"), *common, "--truth", frames, boxes]
     words += ["--predictions", tmp_path / "predictions.parquet", "--model", tmp_path / "model.json"]
     code, text = run("evaluate", "scores", *words, "--output", tmp_path / "scores.json")
     assert code == 0, text
