@@ -10,7 +10,11 @@ from lib.config.base import ConfigError, nearest
 
 
 def choose_device(device: str, needed: int) -> str:
-    """cpu or cuda. ConfigError where a GPU is asked for, by `device` or by the job on a cluster, and none is seen."""
+    """cpu or cuda. ConfigError where a GPU is asked for, by `device` or by the job on a cluster, and none is seen.
+
+    device: cpu, cuda or auto = a GPU where there is one; VIPERSIGHT_DEVICE (cpu, cuda:0 …) wins over it. needed: GPUs.
+    """
+    device = os.environ.get("VIPERSIGHT_DEVICE", "").partition(":")[0] or device
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {device!r} is unknown. {nearest(device, ('auto', 'cpu', 'cuda'))}")
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0

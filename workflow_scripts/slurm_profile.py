@@ -25,6 +25,8 @@ from workflow_scripts import _program
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 NAMES = ("slurm", "slurm-requeue")
 ASKED = {"partition": "partition with GPUs", "cpu_partition": "partition for jobs without a GPU", "account": "account"}
+LONGEST_S = 24 * 3600
+"""What the largest models ask for (rules/resources.smk)."""
 POLLS = 3
 """squeue must remember an ended job for so many times the seconds between two looks."""
 
@@ -129,6 +131,14 @@ def check(given: argparse.Namespace) -> list[str]:
     notes = []
     if "gpu" not in (slurm.answer(["sinfo", "--noheader", f"--partition={given.partition}", "--format=%G"]) or ""):
         notes.append(f"partition {given.partition} lists no GPU (sinfo --format=%G); trainings ask for one.")
+    for name in dict.fromkeys((given.partition, given.cpu_partition)):
+        told = slurm.answer(["sinfo", "--noheader", f"--partition={name}", "--format=%l"]) or ""
+        limit = slurm.seconds(told.split("\n")[0])
+        if limit is not None and limit < LONGEST_S:
+            notes.append(
+                f"partition {name} allows {limit / 3600:g} h; a job that asks for more waits for ever. "
+                "The largest models ask for 24 h: --set-resources train:runtime=MINUTES, or rules/resources.smk."
+            )
     accounts = accounts_of_me()
     if given.account and accounts and given.account not in accounts:
         raise ConfigError(f"--account {given.account!r} is none of yours. {nearest(given.account, accounts)}")

@@ -29,6 +29,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 HERE = Path(__file__).parent
 BASE = Path(tempfile.gettempdir()) / f"vipersight-slurm-{os.getuid()}"
 CONFIGS = Path("/etc/slurm")
@@ -42,11 +44,15 @@ class Unusable(Exception):
     """No cluster can be made here, or the one that there is cannot be used: the text says why and what to do."""
 
 
+class Impossible(Unusable):
+    """This machine cannot have a cluster: no root, no packages, or a real Slurm of its own."""
+
+
 def up(*, full: bool = False, base: Path = BASE) -> None:
     """Start all daemons, each when the one before it answers; a cluster that stands is left alone."""
     if answers():
         if not _is_ours(CONFIGS / "slurm.conf"):
-            raise Unusable("a Slurm answers here that is not ours. Hint: use a machine without one.")
+            raise Impossible("a Slurm answers here that is not ours. Hint: use a machine without one.")
         return
     refuse_where_impossible(full=full)
     down(base=base)
@@ -79,19 +85,19 @@ def down(*, base: Path = BASE) -> None:
 
 
 def refuse_where_impossible(*, full: bool) -> None:
-    """Unusable: not root, packages missing, or a Slurm that is not ours."""
+    """Impossible: not root, packages missing, or a Slurm that is not ours."""
     if os.getuid() != 0:
-        raise Unusable(
+        raise Impossible(
             "the throw-away Slurm needs root (its daemons change users). Hint: a container, or sudo make slurm-up."
         )
     wanted = PACKAGES | (FULL_PACKAGES if full else {})
     missing = sorted({package for program, package in wanted.items() if shutil.which(program, path=_path()) is None})
     if missing:
-        raise Unusable(f"packages are missing. Hint: apt-get install --no-install-recommends {' '.join(missing)}")
+        raise Impossible(f"packages are missing. Hint: apt-get install --no-install-recommends {' '.join(missing)}")
     for name in ("slurm.conf", "gres.conf"):
         place = CONFIGS / name
         if os.path.lexists(place) and not _is_ours(place):
-            raise Unusable(f"{place} is of a real Slurm: nothing is done here. Hint: use a machine without one.")
+            raise Impossible(f"{place} is of a real Slurm: nothing is done here. Hint: use a machine without one.")
 
 
 def write_configs(base: Path, *, full: bool) -> None:
@@ -139,12 +145,20 @@ def start_node(node: str) -> None:
 
 
 def kill(name: str) -> None:
-    """SIGKILL for a daemon (slurmctld, slurmd.NODE); a node's steps die with it, as with the node itself."""
-    pid = int((BASE / f"run/{name}.pid").read_text())
-    os.kill(pid, signal.SIGKILL)
+    """SIGKILL for a daemon: slurmctld, or slurmd.NODE, whose jobs live on unseen as on a node that the network has lost."""
+    os.kill(int((BASE / f"run/{name}.pid").read_text()), signal.SIGKILL)
     if name.startswith("slurmd."):
         node = name.removeprefix("slurmd.")
         subprocess.run(["pkill", "-KILL", "-f", f"slurmstepd.*\\b{node}\\b"], check=False)
+
+
+def kill_node(node: str) -> None:
+    """A node dies: its daemon and every process on it."""
+    kill(f"slurmd.{node}")
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get("SLURMD_NODENAME") == node:
+                process.kill()
 
 
 def end(pid_file: Path) -> None:

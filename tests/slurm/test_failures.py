@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from lib import slurm
 from lib.attempts import records
 from lib.files import read_json
 from tests.lib.training.toy import equal
@@ -26,7 +27,8 @@ CELLS = {"limit": "tiny", "cancel": "small", "node": "small", "memory": "nano"}
 def on_slurm(folder: Path, profiles: Path, cells: dict[str, str], pause_s: float) -> Copy:
     """The README's task with one variant per cell, whose steps take so long without using the processor."""
     tree = Copy(folder)
-    tree.how, tree.more = ["--profile", "slurm"], {"XDG_CONFIG_HOME": str(profiles)}
+    tree.how, tree.more = ["--profile", "slurm"], {"XDG_CONFIG_HOME": str(profiles), "VIPERSIGHT_DEVICE": "cpu"}
+    tree.study["running"]["device"] = "auto"  # GPUs are asked for; those of the nodes are pretended ones
     tree.insert("lib/tasks/presence.py", "    import torch\n\n", f"    import time\n\n    time.sleep({pause_s})\n")
     sizes = "".join(
         f'SIZES["{size}"] = {{"threads": 1, "mem_mb": {memory}, "runtime": {minutes}}}\n'
@@ -81,8 +83,9 @@ def test_failures_side_by_side(fragile: Path, reference: dict[str, Any], tmp_pat
         wait_until(lambda cell=cell: has_step(tree, cell, 50), f"step 50 of {cell}")
     jobs = {cell: records(folder_of(tree, cell))[0]["job"] for cell in ("limit", "cancel", "node")}
     subprocess.run(["scancel", jobs["cancel"]], check=True)
+    wait_until(lambda: slurm.jobs([jobs["cancel"]])[jobs["cancel"]].state == "CANCELLED", "the cancelled job's end")
     lost = node_of(jobs["node"])
-    cluster.kill(f"slurmd.{lost}")
+    cluster.kill_node(lost)
     cluster.kill("slurmctld")
     time.sleep(3)
     cluster.start_controller()

@@ -30,7 +30,7 @@ def snakemake(folder: Path, profiles: Path, *words: str, **more: str) -> subproc
 def test_the_demo_has_the_same_boards(profiles: Path, demo: Path, tmp_path: Path) -> None:
     """The same boards, but for seconds: the same data, arms, weights and scores, whoever started the jobs."""
     folder = copy_project(tmp_path / "project")
-    done = snakemake(folder, profiles, "--config", "set=running.device=cpu")
+    done = snakemake(folder, profiles, VIPERSIGHT_DEVICE="cpu")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-5000:]
     for board in ("imbalance", "tracks"):
         ours, theirs = (pd.read_csv(one / f"results/leaderboards/world/{board}.csv") for one in (folder, demo))
@@ -52,7 +52,7 @@ def test_a_gpu_rule_gets_a_gpu(profiles: Path, tmp_path: Path) -> None:
 def test_a_gpu_job_without_a_gpu_is_refused(profiles: Path, tmp_path: Path) -> None:
     """The nodes' GPUs are pretended ones: torch sees none, and nothing trains on the CPU by mistake."""
     tree = on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0)
-    tree.study["running"]["device"] = "auto"
+    del tree.more["VIPERSIGHT_DEVICE"]
     done = tree.run("--retries", "0", "--", "results/train/site/shows/seed=0/model.json", check=False)
     assert done.returncode == 1
     log = "results/logs/train/site/shows/seed=0.log"
