@@ -37,8 +37,8 @@ def measure(size: str) -> Result:
         result.rows.append(row)
     result.notes.append("Ours: guards, halving, stop request, history.csv every tenth step; EMA apart, in its own row.")
     result.notes.append(
-        "Fabric and Lightning leave a switch on by which torch opens the GPU driver's library at every optimizer step; on a "
-        "CPU ours turns it off, which is most of the distance to Fabric."
+        "Fabric and Lightning leave a switch on by which torch opens the GPU driver's library at every step; on a CPU "
+        "ours turns it off, which is most of the distance to Fabric."
     )
     result.notes.append("Lightning writes its CSV as often; HF keeps its log in memory; Accelerate and Fabric keep none.")
     return result
