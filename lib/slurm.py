@@ -63,8 +63,12 @@ def queued(*, name: str | None = None, timeout_s: float = TIMEOUT_S) -> list[Job
 
     name: only jobs of that name (all jobs of one run of Snakemake share one).
     """
-    words = ["squeue", "--states=all", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%N|%M|%l|%r|%j|%k"]
-    text = answer([*words, *([f"--name={name}"] if name else [])], timeout_s)
+    return _listed([f"--user={getpass.getuser()}", *([f"--name={name}"] if name else [])], timeout_s)
+
+
+def _listed(which: Sequence[str], timeout_s: float) -> list[Job] | None:
+    """squeue's answer; None also where it knows none of the numbers that it is asked for."""
+    text = answer(["squeue", "--states=all", "--noheader", "--format=%i|%T|%N|%M|%l|%r|%j|%k", *which], timeout_s)
     if text is None:
         return None
     found = []
@@ -109,10 +113,17 @@ def jobs(ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> dict[str, Job] 
     listed = queued(timeout_s=timeout_s)
     if listed is None:
         return None
+    return known_among(listed, wanted, timeout_s=timeout_s)
+
+
+def known_among(listed: Iterable[Job], ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> dict[str, Job]:
+    """Jobs by their numbers: those that `queued` has listed, others' by squeue, forgotten ones by sacct."""
+    wanted = set(ids)
     known = {job.id: job for job in listed if job.id in wanted}
-    forgotten = wanted - known.keys()
-    if forgotten:
-        known |= {job.id: job for job in accounted(forgotten, timeout_s=timeout_s) or ()}
+    if not wanted <= known.keys():  # not this user's: a shared results folder
+        known |= {job.id: job for job in _listed([f"--jobs={','.join(sorted(wanted - known.keys()))}"], timeout_s) or ()}
+    if not wanted <= known.keys():
+        known |= {job.id: job for job in accounted(wanted - known.keys(), timeout_s=timeout_s) or ()}
     return known
 
 

@@ -1,0 +1,1 @@
+"""How the trainings of a study stand: what `status` does."""
