@@ -25,6 +25,7 @@ FOLDERS: dict[str, str] = {
     "lib/inference": "trained models on whole videos",
     "lib/tasks": "what binds data, models and scores",
     "lib/reporting": "boards, pictures, pages",
+    "lib/status": "how trainings stand, and why some failed: what `status` does",
 }
 PLAIN: dict[str, str] = {
     "Snakefile": "the stages in DAG order, `rule all`, named targets, banner",

@@ -18,7 +18,7 @@ from lib.reporting.triage_patterns import DIVERGED as NO_NUMBER
 from lib.reporting.triage_patterns import STALL, UNKNOWN
 from lib.status import states
 from lib.status.overview import Overview, Row
-from lib.status.snakemake_log import Event, last_events
+from lib.status.snakemake_log import Event
 
 _SIGNALLED = {137: "Killed", 143: "Terminated", 130: "KeyboardInterrupt"}
 """Exit status of a shell whose program was ended by a signal → what bash or Python would have said."""
@@ -52,7 +52,7 @@ class Failure:
 
 def find_failures(overview: Overview, root: Path) -> list[Failure]:
     """All failures, those of trainings first, each group in the order of the study and of the logs."""
-    told = last_events(root)
+    told = overview.told
     trainings = [of_training(row, root, told) for row in overview.rows if row.state.name in _SHOWN_STATES]
     idle = not any("a run is active" in line or "another host" in line for line in overview.drivers)
     stages = of_stages(told, root) if told else of_logs(root) if idle else []

@@ -7,8 +7,8 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from lib.slurm import TIMEOUT_S, Job
 from lib.status.cells import Cell, by_comment
 from lib.status.looking import Cluster, Records, ask_slurm, look, read_records
 from lib.status.progress import Progress, history_reader, progress_of
+from lib.status.snakemake_log import Event, Events
 from lib.status.states import COMPLETED, FINISHED, RUNNING, STALLED, STATES, SUBMITTED, State, state_of
 
 VERSION = 1
@@ -60,6 +61,7 @@ class Overview:
     slurm: str
     drivers: tuple[str, ...]
     rows: tuple[Row, ...]
+    told: Mapping[str, Event] = field(default_factory=dict, repr=False)  # what Snakemake said last of every job
 
     def counts(self) -> dict[str, int]:
         """State → how many, those first that want to be looked at."""
@@ -81,6 +83,7 @@ class Looker:
     ask: Callable[..., Cluster] = ask_slurm
     timeout_s: float = TIMEOUT_S
     _readers: dict[str, HistoryReader] = field(default_factory=dict)
+    _events: Events = field(default_factory=Events)
 
     def look(self, keep: Callable[[Row], bool] = lambda row: True) -> Overview:
         """How they stand now; keep: which rows are wanted."""
@@ -88,16 +91,20 @@ class Looker:
         numbers = {one.job for one in records.values() if one.job}
         cluster = self.ask(numbers, self.root, timeout_s=self.timeout_s)
         certain = by_comment(self.cells)
+        told = self._events.read(self.root)
         now = time.time()
-        rows = [self._row(cell, records[cell.name], cluster, certain, now) for cell in self.cells]
+        rows = []
+        for cell in self.cells:
+            event = told.get(str(cell.folder / "model.weights"))
+            reported = event is not None and event.failed
+            known = cluster if cell.comment in certain else replace(cluster, listed=())  # two share it: it tells of neither
+            rows.append(self._row(cell, records[cell.name], known, reported, now))
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         kept = tuple(row for row in rows if keep(row))
-        return Overview(study=self.study, at=at, slurm=cluster.kind, drivers=drivers(self.root), rows=kept)
+        return Overview(study=self.study, at=at, slurm=cluster.kind, drivers=drivers(self.root), rows=kept, told=told)
 
-    def _row(self, cell: Cell, records: Records, cluster: Cluster, certain: dict[str, Cell], now: float) -> Row:
-        if cell.comment not in certain:  # two trainings share it: it tells of neither
-            cluster = Cluster(kind=cluster.kind, numbered=cluster.numbered, runs=cluster.runs)
-        seen = look(cell, records, cluster, self.root, now)
+    def _row(self, cell: Cell, records: Records, cluster: Cluster, reported: bool, now: float) -> Row:
+        seen = replace(look(cell, records, cluster, self.root, now), reported=reported)
         state = state_of(seen)
         begins = state.name in (SUBMITTED, RUNNING, STALLED) and seen.queued is not None and seen.queued.active
         told = seen.queued if begins and (seen.known is None or not seen.known.active) else seen.known

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,22 @@ class Event:
     exit_status: int | None = None
 
 
-def last_events(root: Path) -> dict[str, Event]:
-    """First output of a job → what was said of it last, over all runs of a working directory."""
-    found: dict[str, Event] = {}
-    for path in sorted((root / ".snakemake/log").glob("*.snakemake.log"))[-_LOGS_READ:]:
-        for event in events(tail_of(path, _BYTES).splitlines()):
-            found[event.outputs[0]] = event
-    return found
+class Events:
+    """The last events of a working directory's jobs; read again only where a log has grown."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[int, list[Event]]] = {}
+
+    def read(self, root: Path) -> dict[str, Event]:
+        """First output of a job → what was said of it last, over all runs of a working directory."""
+        found: dict[str, Event] = {}
+        for path in sorted((root / ".snakemake/log").glob("*.snakemake.log"))[-_LOGS_READ:]:
+            with suppress(OSError):
+                size = path.stat().st_size
+                if path not in self._read or self._read[path][0] != size:
+                    self._read[path] = (size, events(tail_of(path, _BYTES).splitlines()))
+                found |= {event.outputs[0]: event for event in self._read[path][1]}
+        return found
 
 
 def events(lines: Iterable[str]) -> list[Event]:

@@ -69,7 +69,8 @@ class Evidence:
     wanted: fingerprint of a training with the settings and inputs of now; None = cannot be told. missing: inputs that are
     not made. process: of the owner or the attempt, as seen from this host. quiet_s: since the last usable sign of life.
     patience_s: how long that may be. slurm: none = not on this machine, silent = does not answer. job: number of the job,
-    as the records have it; known: that job in Slurm's words. queued: another job for this training, of a run in this folder.
+    as the records have it; known: that job in Slurm's words. queued: another job for this training, of a run in
+    this folder. reported: the last thing that Snakemake said of its job is an error.
     """
 
     model: Model | None = None
@@ -85,6 +86,7 @@ class Evidence:
     job: str | None = None
     known: Job | None = None
     queued: Job | None = None
+    reported: bool = False
 
     @property
     def fresh(self) -> bool:
@@ -209,6 +211,8 @@ def _not_begun(seen: Evidence) -> State:
         said = _said_of(seen.queued)
         if said is not None and said.name in (FAILED, STOPPED):
             return State(said.name, f"{said.why}, before the training wrote anything", said.cause)
+    if seen.reported and (seen.attempt is None or seen.attempt.cause == FINISHED):
+        return State(FAILED, "Snakemake reports an error of its job", "error")
     if seen.missing:
         more = f" and {len(seen.missing) - 1} more" if len(seen.missing) > 1 else ""
         return State(WAITING, f"inputs are not made: {seen.missing[0]}{more}")

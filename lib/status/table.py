@@ -1,7 +1,8 @@
-"""The overview of a study's trainings for a terminal: head line, a row each, the best per model size. Not here: the facts."""
+"""The overview of a study's trainings for a terminal: head line, a row each, the best per size. Not here: the facts."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from lib.status.overview import Overview, Row, best_per_size
 from lib.status.progress import Progress
+from lib.status.states import WAITING
 from lib.training.console import duration, short
 
 _STYLES = {
@@ -58,8 +60,10 @@ def table(overview: Overview) -> RenderableType:
             row.place,
             duration(done.elapsed_s) if done.elapsed_s is not None else "",
         )
-        if row.state.why:
+        if row.state.why and row.state.name != WAITING:
             reasons.append(f"{name}: {row.state.name}: {row.state.why}")
+    waits = Counter(row.state.why.partition(":")[0] for row in overview.rows if row.state.name == WAITING)
+    reasons += [f"{number} waiting: {why}" for why, number in waits.items()]
     return Group(shown, Text("\n".join(["", *_gathered(reasons)]))) if reasons else shown
 
 
@@ -98,5 +102,5 @@ def leaderboard(overview: Overview) -> RenderableType:
         name = f"{row.cell.dataset}/{row.cell.variant} seed {row.cell.seed}"
         shown.add_row(row.cell.size, score(row), name, str(number), duration(took) if took is not None else "",
                       str(row.cell.folder / "model.json"))  # fmt: skip
-    note = "Best by the score on val that chose the weights, one seed each; no result on test, and no interval: boards have both."
+    note = "Best by the score on val that chose the weights, one seed each; results on test, with intervals, are on boards."
     return Group(shown, Text(f"\n{note}", style="dim"))
