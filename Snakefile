@@ -72,12 +72,15 @@ onsuccess:
         sep="\n",
         file=sys.stderr,
     )
+    notify("success")
 
 
 onerror:
     print(
         "\nThe run stopped. Logs: results/logs/, one per output under the same path; the failed ones are named above.",
-        "Hint: the same command goes on from here. After a killed run: make resume.",
+        "Hint: the same command goes on from here; `python -m workflow_scripts.status --failed` says why jobs failed.",
+        "After a killed run: make resume.",
         sep="\n",
         file=sys.stderr,
     )
+    notify("error")

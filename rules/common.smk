@@ -1,7 +1,9 @@
 # What all stages share: the validated study, the shape of names in paths, and the targets of the study.
 # Needs: a settings file. Makes: nothing by itself. It must stay light: every cluster job reads it again (no torch here).
 
+import json
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, workflow.basedir)
@@ -87,6 +89,20 @@ def tell_what_is_replaced():
 
 if workflow.is_main_process and "set" in TYPED.texts:
     tell_what_is_replaced()
+
+
+def notify(outcome):
+    """Tell whom `notify:` names how the run ended; what goes wrong there is a line, never the run's exit code."""
+    if not STUDY.notify.wanted or "VIPERSIGHT_TUNING" in os.environ:  # a tuning is many runs
+        return
+    words = [sys.executable, "-m", "workflow_scripts.notify", "--outcome", outcome]
+    words += ["--overrides", json.dumps(TYPED.overrides)]
+    words += ["--only", TYPED.only] if TYPED.only is not None else []
+    words += ["--configfile", *CONFIGFILES] if CONFIGFILES else []
+    try:
+        subprocess.run(words, timeout=180, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"note: nobody was told how the run ended ({type(error).__name__}).", file=sys.stderr)
 
 
 def begin_run():

@@ -24,6 +24,7 @@ from lib.config.leaderboard import Board
 from lib.config.limits import Limits
 from lib.config.merge import CONFIG_FOLDER, merged, read_with_includes
 from lib.config.new_variants import parse_new, with_new
+from lib.config.notify import Notify
 from lib.config.overrides import Override, overridden, parse_overrides
 from lib.config.predict import PredictSettings, Tta
 from lib.config.report import ReportSettings
@@ -93,6 +94,12 @@ class Study(Section):
     )
     running: Running = Field(
         default_factory=Running, description="Devices and logs of our own training loop; never part of a result."
+    )
+    notify: Notify = Field(
+        default_factory=Notify,
+        exclude=True,
+        json_schema_extra={"shown": True},
+        description="Who is told when a run has ended; never part of a result, and written nowhere.",
     )
     variants: dict[Name, Variant] = Field(default_factory=dict, description="Name → what is trained and compared.")
     sweep: dict[str, list[Any]] = Field(
