@@ -35,7 +35,7 @@ TAIL_BYTES = 65_536
 """Of a log that are read: its end, however long it is."""
 _LINE = 200  # letters of a line that are shown
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_HARMLESS = re.compile(r"^\s*(\[[^\]]*\]\s*)?(warning\b|\S*Warning:|WARN\b|INFO\b|DEBUG\b|Hint:)", re.IGNORECASE)
+_HARMLESS = re.compile(r"^\s*(\[[^\]]*\]\s*)?(warning\b|\S*Warning:|WARN\b|INFO\b|DEBUG\b|Hint:|File ")", re.IGNORECASE)
 _TOLD = {
     "cancelled": CANCELLED,
     "config": CONFIG,
@@ -142,7 +142,7 @@ def _line_of(cause: str, log: str) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Lines that may tell: without colours, progress bars and warnings."""
+    """Lines that may tell: without colours, progress bars, warnings and places in code."""
     for line in _ANSI.sub("", text).replace("\r", "\n").splitlines():
         if line.strip() and not _HARMLESS.match(line):
             yield line.strip()

@@ -23,7 +23,7 @@ _TABLE: tuple[tuple[str, str, int], ...] = (
     (r"exceeded (?:\w+ )?memory limit|Exceeded (?:job|step) memory limit", HOST_MEMORY, STATEMENT),
     (r"oom[-_ ]kill|cgroup out-of-memory handler|Out of memory: Killed process", HOST_MEMORY, STATEMENT),
     (r"task \d+: Out Of Memory", HOST_MEMORY, STATEMENT),
-    (r"\bMemoryError\b|Cannot allocate memory|std::bad_alloc|not enough memory: you tried", HOST_MEMORY, STATEMENT),
+    (r"MemoryError(?::|$)|Cannot allocate memory|std::bad_alloc|not enough memory: you tried", HOST_MEMORY, STATEMENT),
     (r"Unable to allocate [\d.]+ [KMGT]iB for an array", HOST_MEMORY, STATEMENT),
     (r"worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: (?:Killed|Bus error)|exited unexpectedly)", HOST_MEMORY,
      STATEMENT),
@@ -63,20 +63,23 @@ _TABLE: tuple[tuple[str, str, int], ...] = (
     (r"nodename nor servname provided|Could not resolve host|Network is unreachable|No route to host", NETWORK, STATEMENT),
     (r"https?://\S+: (?:Connect|Read|Write|Pool|Remote|Proxy|Network)\w*(?:Error|Timeout)", NETWORK, STATEMENT),
     (r"\b50[0234]\b.{0,30}(?:Server Error|Bad Gateway|Service Unavailable|Gateway Time)|HTTP 5\d\d\b", NETWORK, STATEMENT),
+    (r"[Cc]ouldn't connect to 'https?://", NETWORK, STATEMENT),
     (r"urllib\.error\.URLError|ConnectTimeout|Connection (?:reset by peer|refused|timed out|aborted)", NETWORK, ERROR),
     # settings: our programs, pydantic, argparse
     (r"lib\.config\.base\.ConfigError|validation errors? for \w+|error: (?:argument|unrecognized arguments)|the following "
      r"arguments are required", CONFIG, ERROR),
+    (r"^\S*: unknown key '", CONFIG, ERROR),
     (r"^error: .*(?:unknown (?:key|variant|task|tracker|detector|dataset|arm|metric)|did you mean|is required and missing"
      r"|must be (?:a |an |at |greater|less|above|one of|\d|'))", CONFIG, ERROR),
     (r"^error: (?:--?[a-z]|(?:training|trainings|variants|arms|datasets|detectors|trackers|shardsets|boards|predict"
      r"|evaluate|export|running|limits|weights|tta)\.)\S*:? ", CONFIG, ERROR),
     # data: our programs, pyarrow, images, shards
     (r"lib\.files\.DataError|ArrowInvalid|UnidentifiedImageError|BadZipFile|tarfile\.ReadError", DATA, ERROR),
-    (r"(?:is|are) (?:cut|damaged|missing|corrupt)\b|damaged (?:image|or no archive)|cut image|HeaderTooLarge", DATA, ERROR),
-    (r"not valid JSON|not a readable", DATA, ERROR),
-    (r"FileNotFoundError|file not found|No such file or directory|sha256|files could not be had|Missing(?:Input|Output)",
-     DATA, ERROR),
+    (r"(?i:error).*\b(?:is|are) (?:cut|damaged|missing|corrupt)\b|damaged (?:image|or no archive|\()", DATA, ERROR),
+    (r"cut image|not valid JSON|not a readable|HeaderTooLarge", DATA, ERROR),
+    (r"Invalid data found when processing|failed reading zip archive", DATA, ERROR),
+    (r"FileNotFoundError|file not found|No such file or directory|its sha256 is not", DATA, ERROR),
+    (r"files could not be had|Missing(?:Input|Output)Exception", DATA, ERROR),
     (r"^error: \S*/\S+", DATA, TRACE),
     # ended from outside
     (r"\*\*\* (?:JOB|STEP) \S+ ON \S+ CANCELLED AT|KeyboardInterrupt|scancel", CANCELLED, ERROR),
