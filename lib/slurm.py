@@ -119,12 +119,13 @@ def jobs(ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> dict[str, Job] 
 def known_among(listed: Iterable[Job], ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> dict[str, Job]:
     """Jobs by their numbers: those that `queued` has listed, others' by squeue, forgotten ones by sacct."""
     wanted = set(ids)
-    known = {job.id: job for job in listed if job.id in wanted}
+    known = {job.id: job for job in listed}
     if not wanted <= known.keys():  # not this user's: a shared results folder
-        known |= {job.id: job for job in _listed([f"--jobs={','.join(sorted(wanted - known.keys()))}"], timeout_s) or ()}
+        others = ",".join(sorted(wanted - known.keys()))
+        known |= {job.id: job for job in _listed([f"--jobs={others}"], timeout_s) or ()}
     if not wanted <= known.keys():
         known |= {job.id: job for job in accounted(wanted - known.keys(), timeout_s=timeout_s) or ()}
-    return known
+    return {number: job for number, job in known.items() if number in wanted}
 
 
 def cancel(ids: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> bool:

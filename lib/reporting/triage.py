@@ -35,7 +35,9 @@ TAIL_BYTES = 65_536
 """Of a log that are read: its end, however long it is."""
 _LINE = 200  # letters of a line that are shown
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_HARMLESS = re.compile(r"^\s*(\[[^\]]*\]\s*)?(warning\b|\S*Warning:|WARN\b|INFO\b|DEBUG\b|Hint:|File ")", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"^\s*(\[[^\]]*\]\s*)?(warning\b|\S*Warning:|WARN\b|INFO\b|DEBUG\b|Hint:|File [\x22])", re.IGNORECASE
+)
 _TOLD = {
     "cancelled": CANCELLED,
     "config": CONFIG,

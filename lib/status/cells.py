@@ -35,7 +35,7 @@ class Cell:
     total: int | None = None  # epochs or steps, where the settings state them
     unit: str = "steps"
     inputs: tuple[str, ...] = ()
-    settings: str = ""  # canonical JSON, as the job is told
+    settings: str = '{"recipe": 1}'  # canonical JSON, as the job is told
     stall_s: float = 1800.0  # after which a training without a step counts as stuck (running.stall_seconds)
 
     @property

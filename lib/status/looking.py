@@ -28,6 +28,7 @@ BEAT_LATE_S = 120.0
 AHEAD_S = 60.0
 """A sign of life that lies further in the future than this is of another clock, and tells nothing."""
 _SAME_START_S = 5.0
+_TRAININGS = "rule_train_wildcards_"
 _RUN_ID = re.compile(r"SLURM run ID: (\S+)")
 _HEAD_BYTES = 262_144
 _LOGS_READ = 100
@@ -46,9 +47,10 @@ class Cluster:
     def job(self, number: str | None, comment: str) -> Job | None:
         """The job of a record, unless its comment says that the number stands for another job by now."""
         found = self.numbered.get(number or "")
-        if found is None or found.comment == comment or found.name in self.runs or not found.comment.startswith("rule_"):
+        if found is None or found.comment == comment or not found.comment.startswith("rule_"):
             return found
-        return None
+        group = found.name in self.runs and not found.comment.startswith(_TRAININGS)  # several jobs of ours in one
+        return found if group else None
 
     def queued(self, comment: str, but: str | None) -> Job | None:
         """The newest job of this folder's runs with a comment, ended ones of earlier runs left out."""
