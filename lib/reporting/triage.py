@@ -21,6 +21,7 @@ from lib.reporting.triage_patterns import (
     DIVERGED,
     GPU_MEMORY,
     HOST_MEMORY,
+    KILLED,
     LICENCE,
     NETWORK,
     NODE,
@@ -81,6 +82,7 @@ ADVICE: dict[str, tuple[bool, str]] = {
     STALL: (True, "it goes on from its last state; the stacks in its log say what hung"),
     CANCELLED: (True, "somebody ended it; the same command goes on"),
     PREEMPTED: (True, "the same command goes on from the last state"),
+    KILLED: (True, "by hand (kill -9), or for want of memory on the host: the same command goes on from the last state"),
     UNKNOWN: (False, "read the log"),
 }
 """Cause → whether the same command may go well, and what to do."""
@@ -122,7 +124,7 @@ def classify(*, told: str | None = None, error: str = "", slurm: str | None = No
     if slurm == "CANCELLED" or found is not None:
         return found or Verdict(CANCELLED, "Slurm says CANCELLED")
     if told in ("killed", "running"):
-        return Verdict(UNKNOWN, "ended without a word (kill -9, or the host's memory ran out)")
+        return Verdict(KILLED, "ended without a word")
     return Verdict(UNKNOWN, _first(error) or _last(log) or "its log is empty")
 
 

@@ -8,7 +8,8 @@ import re
 
 GPU_MEMORY, HOST_MEMORY, TIME_LIMIT, NODE = "GPU memory", "host memory", "time limit", "node"
 DIVERGED, DATA, CONFIG, LICENCE, NETWORK = "diverged", "data", "config", "licence", "network"
-DISK, STALL, CANCELLED, PREEMPTED, UNKNOWN = "disk", "stall", "cancelled", "preempted", "unknown"
+DISK, STALL, CANCELLED, PREEMPTED = "disk", "stall", "cancelled", "preempted"
+KILLED, UNKNOWN = "killed", "unknown"
 
 STATEMENT, ERROR, TRACE = 3, 2, 1
 """Ranks: says the cause; an error line whose words tell it; what many causes leave behind."""

@@ -20,8 +20,8 @@ from lib.status import states
 from lib.status.overview import Overview, Row
 from lib.status.snakemake_log import Event
 
-_SIGNALLED = {137: "Killed", 143: "Terminated", 130: "KeyboardInterrupt"}
-"""Exit status of a shell whose program was ended by a signal → what bash or Python would have said."""
+_SIGNALLED = {137: "killed", 143: "cancelled", 130: "cancelled"}
+"""Exit status of a shell whose program was ended by a signal → the cause, where its log says nothing."""
 _SHOWN_STATES = (states.FAILED, states.STOPPED, states.STALLED, states.DIVERGED)
 
 
@@ -80,7 +80,7 @@ def of_training(row: Row, root: Path, told: Mapping[str, Event]) -> Failure:
 
 
 def _both(why: str, line: str) -> str:
-    return why if line.startswith("ended without a word") or line == "its log is empty" else f"{why}: {line}"
+    return why if line == "its log is empty" else f"{why}: {line}"
 
 
 def training_logs(row: Row, root: Path, told: Mapping[str, Event]) -> list[Path]:
@@ -100,10 +100,9 @@ def of_stages(told: Mapping[str, Event], root: Path) -> list[Failure]:
     for first, event in told.items():
         if event.rule == "train" or not event.failed or all((root / one).exists() for one in event.outputs):
             continue
-        text = "\n".join(
-            [_SIGNALLED.get(event.exit_status or 0, ""), *(tail_of(root / one) for one in reversed(event.logs))]
+        found.append(
+            _stage(event.rule, first, [Path(one) for one in event.logs], root, _SIGNALLED.get(event.exit_status or 0))
         )
-        found.append(_stage(event.rule, first, [Path(one) for one in event.logs], text, root))
     return found
 
 
@@ -115,9 +114,8 @@ def of_logs(root: Path) -> list[Failure]:
         place = path.relative_to(base)
         if place.parts[0] == "train" or _is_made(root / "results" / place.with_suffix("")):
             continue
-        text = tail_of(path)
-        failure = _stage(place.parts[0], f"results/{place.with_suffix('')}", [path.relative_to(root)], text, root)
-        if failure.verdict.cause != UNKNOWN or text.rstrip().rpartition("\n")[2].startswith("error: "):
+        failure = _stage(place.parts[0], f"results/{place.with_suffix('')}", [path.relative_to(root)], root)
+        if failure.verdict.cause != UNKNOWN or tail_of(path).rstrip().rpartition("\n")[2].startswith("error: "):
             found.append(failure)
     return found
 
@@ -127,10 +125,14 @@ def _is_made(stem: Path) -> bool:
     return stem.exists() or any(stem.parent.glob(f"{stem.name}.*"))
 
 
-def _stage(rule: str, target: str, logs: Sequence[Path], text: str, root: Path) -> Failure:
+def _stage(rule: str, target: str, logs: Sequence[Path], root: Path, signalled: str | None = None) -> Failure:
+    text = "\n".join(tail_of(root / one) for one in reversed(logs))  # the program's own words last
+    verdict = classify(log=text)
+    if verdict.cause == UNKNOWN and signalled:
+        verdict = classify(told=signalled, log=text)
     log = next((one for one in logs if (root / one).is_file()), None)
     name = target.removeprefix("results/")
-    return Failure(stage=rule, name=name, state=states.FAILED, verdict=classify(log=text), log=log, target=target)
+    return Failure(stage=rule, name=name, state=states.FAILED, verdict=verdict, log=log, target=target)
 
 
 def grouped(failures: Iterable[Failure]) -> dict[str, list[Failure]]:
