@@ -86,14 +86,18 @@ def shown(overview: Overview, given: Namespace) -> RenderableType:
     """What a person sees."""
     if given.failed:
         return Group(
-            table.head(overview), Text(""), Text(by_cause(find_failures(overview, given.directory), command(given)))
+            table.head(overview),
+            Text(""),
+            Text(by_cause(find_failures(overview, given.directory), command(given, overview))),
         )
     body = table.leaderboard(overview) if given.leaderboard else table.table(overview)
     return Group(table.head(overview), Text(""), body)
 
 
-def command(given: Namespace) -> list[str]:
-    """How a run of this study is typed."""
+def command(given: Namespace, overview: Overview) -> list[str]:
+    """How a run of this study is typed; where one was killed, it is resumed."""
+    if any(line.startswith("a run was killed") for line in overview.drivers):
+        return ["make", "resume"]
     words = ["snakemake", "-c2"]
     words += ["--directory", str(given.directory)] if given.directory != Path() else []
     words += ["--configfile", *map(str, given.configfile)] if given.configfile else []

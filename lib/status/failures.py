@@ -22,6 +22,8 @@ from lib.status.snakemake_log import Event
 
 _SIGNALLED = {137: "killed", 143: "cancelled", 130: "cancelled"}
 """Exit status of a shell whose program was ended by a signal → the cause, where its log says nothing."""
+SLURM_LOGS = ("results/logs/slurm", ".snakemake/slurm_logs")
+"""Where Slurm writes what it says of jobs: by profiles/slurm, and by the plugin's own default."""
 _SHOWN_STATES = (states.FAILED, states.STOPPED, states.STALLED, states.DIVERGED)
 
 
@@ -89,8 +91,8 @@ def training_logs(row: Row, root: Path, told: Mapping[str, Event]) -> list[Path]
     event = next((one for path, one in told.items() if path.startswith(f"{cell.folder}/")), None)
     found = [cell.log, *(Path(one) for one in (event.logs if event else ()) if Path(one) != cell.log)]
     if row.job:
-        name = f"{cell.dataset}_{cell.variant}_{cell.seed}/{row.job}.log"
-        found.append(Path(".snakemake/slurm_logs/rule_train", name))
+        name = f"rule_train/{cell.dataset}_{cell.variant}_{cell.seed}/{row.job}.log"
+        found += [Path(folder, name) for folder in SLURM_LOGS]
     return list(dict.fromkeys(found))
 
 
@@ -112,7 +114,7 @@ def of_logs(root: Path) -> list[Failure]:
     base = root / "results/logs"
     for path in sorted(base.glob("*/**/*.log")):
         place = path.relative_to(base)
-        if place.parts[0] == "train" or _is_made(root / "results" / place.with_suffix("")):
+        if place.parts[0] in ("train", "slurm") or _is_made(root / "results" / place.with_suffix("")):
             continue
         failure = _stage(place.parts[0], f"results/{place.with_suffix('')}", [path.relative_to(root)], root)
         if failure.verdict.cause != UNKNOWN or tail_of(path).rstrip().rpartition("\n")[2].startswith("error: "):

@@ -33,6 +33,6 @@ def by_cause(failures: Sequence[Failure], words: Sequence[str] = ("snakemake", "
 
 
 def next_command(group: Sequence[Failure], words: Sequence[str]) -> str:
-    """The command that makes the outputs of a group; of many the first ones."""
+    """The command that makes the outputs of a group; of many, or after a kill, the one that makes all."""
     targets = [one.target for one in group]
-    return shlex.join([*words, *(("--", *targets) if len(targets) <= 3 else ())])
+    return shlex.join([*words, *(("--", *targets) if len(targets) <= 3 and words[0] == "snakemake" else ())])

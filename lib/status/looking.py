@@ -5,6 +5,7 @@ Whatever is missing, cut or damaged counts as not known; nothing here raises for
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import time
@@ -17,7 +18,7 @@ from typing import Any, Literal
 
 import psutil
 
-from lib import slurm
+from lib import running, slurm
 from lib.files import DataError, read_json
 from lib.slurm import Job
 from lib.status.cells import Cell, wanted_fingerprint
@@ -76,14 +77,19 @@ class Records:
     def last(self) -> Facts:
         """The attempt that counts: the last one, or the owner's, whose record may be late."""
         last = self.attempts[-1] if self.attempts else {}
-        if self.owner and _whole(self.owner.get("attempt")) > _whole(last.get("attempt")):
-            return {**self.owner, "cause": RUNNING, "start": None}
+        if self.owner and self._owners_attempt() > _whole(last.get("attempt")):
+            return {**self.owner, "attempt": self._owners_attempt(), "cause": RUNNING, "start": self.owner.get("since")}
         return last
 
     @property
     def owned(self) -> bool:
         """Whether owner.json is of the attempt that counts."""
-        return bool(self.owner) and _whole(self.owner.get("attempt")) >= _whole(self.last.get("attempt"))
+        return bool(self.owner) and self._owners_attempt() >= _whole(self.last.get("attempt"))
+
+    def _owners_attempt(self) -> int:
+        """The number of the attempt that the owner is at; one that names none yet is about to begin the next."""
+        told = self.owner.get("attempt")
+        return _whole(told) if told is not None else _whole(self.attempts[-1].get("attempt") if self.attempts else 0) + 1
 
     @property
     def job(self) -> str | None:
@@ -102,9 +108,11 @@ def read_records(folder: Path) -> Records:
     attempts = []
     for path in sorted(numbered, key=lambda path: int(path.stem)):
         attempts.append({"cause": "unreadable", **_facts(path), "attempt": int(path.stem)})
-    return Records(
-        attempts=tuple(attempts), owner=_facts(places["owner"]), model=_facts(folder / "model.json"), times=times
-    )
+    owner = _facts(places["owner"])
+    if not owner.get("host") or owner.get("released"):
+        owner = {}
+        times.pop("owner", None)
+    return Records(attempts=tuple(attempts), owner=owner, model=_facts(folder / "model.json"), times=times)
 
 
 def _facts(path: Path) -> Facts:
@@ -130,12 +138,14 @@ def ask_slurm(numbers: Iterable[str], folder: Path, *, timeout_s: float = slurm.
 
 
 def run_ids(folder: Path) -> tuple[str, ...]:
-    """Names that the Slurm jobs of a folder's runs have, from Snakemake's own logs, oldest first."""
+    """Names that the Slurm jobs of a folder's runs have, by Snakemake's logs and the records of runs, oldest first."""
     found = []
     for path in sorted((folder / ".snakemake/log").glob("*.snakemake.log"))[-_LOGS_READ:]:
         with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
             found += _RUN_ID.findall(file.read(_HEAD_BYTES))
-    return tuple(found)
+    with suppress(DataError):
+        found += [name for run in running.runs(folder / running.RUNS) if (name := getattr(run, "jobs_name", ""))]
+    return tuple(dict.fromkeys(found))
 
 
 def look(cell: Cell, records: Records, cluster: Cluster, root: Path, now: float | None = None) -> Evidence:
@@ -184,7 +194,7 @@ def process_of(records: Records) -> Literal["alive", "gone", "elsewhere", "untol
     facts = records.owner if records.owned else last
     if not facts or not _whole(facts.get("pid")) or not facts.get("host"):
         return "untold"
-    if facts["host"] != socket.gethostname():
+    if facts["host"] != socket.gethostname() or facts.get("space", _space()) != _space():
         return "elsewhere"
     begun = moment(last.get("start"))
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -197,6 +207,14 @@ def process_of(records: Records) -> Literal["alive", "gone", "elsewhere", "untol
         if same and process.status() != psutil.STATUS_ZOMBIE:
             return "alive"
     return "gone"
+
+
+def _space() -> str:
+    """This process' namespace of process numbers: in another one (a container), the same number is another process."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def quiet_for(records: Records, now: float) -> tuple[float | None, str]:

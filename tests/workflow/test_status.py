@@ -81,7 +81,11 @@ def test_a_training_from_nothing_to_its_result(small: Callable[[int], Copy]) -> 
     assert (row["state"], row["cause"]) == ("failed", "killed") and row["done"] >= 60 and row["left_s"] is None
     text = run(["--failed"], tree.folder, settings, tree.folder).stdout
     assert "a run was killed" in text and "make resume" in text
-    assert "killed (1): a retry makes sense" in text and "log: results/logs/train/site/shows/seed=0.log" in text
+    assert (
+        "killed (1): a retry makes sense" in text
+        and "next: make resume\n" in text
+        and "log: results/logs/train/site/shows/seed=0.log" in text
+    )
 
     tree.study["trainings"]["presence"] |= {
         "budget": {"steps": 40, "evaluate_every_steps": 20},

@@ -100,6 +100,22 @@ def test_an_owner_that_an_earlier_attempt_left_does_not_count(folder: Folder) ->
     assert folder.state() == ("failed", "a.mp4: is cut")
 
 
+def test_an_owner_that_has_no_attempt_yet_begins_the_next(folder: Folder) -> None:
+    folder.attempt(1, cause="preempted")
+    folder.owner(attempt=None, since=iso(time.time()))
+    assert folder.state()[0] == "running"
+    folder.owner(attempt=None, released=True)
+    assert folder.state()[0] == "stopped"
+
+
+def test_the_same_number_in_a_container_is_another_process(folder: Folder, sleeper: subprocess.Popen[bytes]) -> None:
+    folder.attempt(host=HERE, pid=1)
+    folder.owner(host=HERE, pid=1, started=1.0, space="pid:[1]")
+    assert process_of(read_records(folder.place)) == "elsewhere" and folder.state()[0] == "running"
+    folder.owner(host=HERE, pid=1, started=1.0, space=os.readlink("/proc/self/ns/pid"))
+    assert folder.state()[0] == "failed"
+
+
 def test_without_owner_the_history_s_time_is_the_sign_of_life(folder: Folder) -> None:
     folder.attempt()
     folder.write("state/history.csv", "step,seconds\n1,2\n", age_s=600)
