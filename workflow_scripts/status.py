@@ -85,11 +85,8 @@ def arguments() -> Namespace:
 def shown(overview: Overview, given: Namespace) -> RenderableType:
     """What a person sees."""
     if given.failed:
-        return Group(
-            table.head(overview),
-            Text(""),
-            Text(by_cause(find_failures(overview, given.directory), command(given, overview))),
-        )
+        text = by_cause(find_failures(overview, given.directory), command(given, overview))
+        return Group(table.head(overview), Text(""), Text(text))
     body = table.leaderboard(overview) if given.leaderboard else table.table(overview)
     return Group(table.head(overview), Text(""), body)
 
