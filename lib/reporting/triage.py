@@ -28,7 +28,9 @@ from lib.reporting.triage_patterns import (
     PATTERNS,
     PREEMPTED,
     STALL,
+    STATEMENT,
     TIME_LIMIT,
+    TRACE,
     UNKNOWN,
 )
 
@@ -115,9 +117,9 @@ def classify(*, told: str | None = None, error: str = "", slurm: str | None = No
         return Verdict(cause, _line_of(cause, log) or f"Slurm says {slurm}")
     found = _found(error) or _found(log)
     if told in _TOLD:
-        said = _first(error)
-        allowed = _REFINED.get(told, ())
-        refined = next((one for one in (_found(error), _found(log)) if one and one.cause in allowed), None)
+        said, allowed = _first(error), _REFINED.get(told, ())
+        least = STATEMENT if told == "cancelled" else TRACE  # what a training says that is asked to leave tells not why
+        refined = next((one for text in (error, log) if (one := _found(text, least)) and one.cause in allowed), None)
         return refined or Verdict(_TOLD[told], said or f"its record says {told}")
     if found is not None and found.cause != CANCELLED:
         return found
@@ -128,13 +130,13 @@ def classify(*, told: str | None = None, error: str = "", slurm: str | None = No
     return Verdict(UNKNOWN, _first(error) or _last(log) or "its log is empty")
 
 
-def _found(text: str) -> Verdict | None:
-    """The strongest and last match of a text."""
+def _found(text: str, least: int = TRACE) -> Verdict | None:
+    """The strongest and last match of a text, of rank `least` at the least."""
     best: tuple[int, int] | None = None
     verdict = None
     for number, line in enumerate(_lines(text)):
         match = next(((cause, rank) for pattern, cause, rank in PATTERNS if pattern.search(line)), None)
-        if match is not None and (best is None or (match[1], number) >= best):
+        if match is not None and match[1] >= least and (best is None or (match[1], number) >= best):
             best, verdict = (match[1], number), Verdict(match[0], _short(line))
     return verdict
 

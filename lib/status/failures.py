@@ -73,7 +73,7 @@ def of_training(row: Row, root: Path, told: Mapping[str, Event]) -> Failure:
     else:
         cause = row.state.cause if row.state.cause in ADVICE or last.get("cause") == states.RUNNING else last.get("cause")
         slurm = row.told.state if row.told is not None and not row.told.active else None
-        verdict = classify(told=cause, error=str(last.get("error", "")), slurm=slurm, log=text)
+        verdict = classify(told=cause, error=str(last.get("error") or row.state.why), slurm=slurm, log=text)
         if verdict.cause == UNKNOWN and row.state.why:
             verdict = Verdict(UNKNOWN, _both(row.state.why, verdict.line))
     log = next((one for one in logs if (root / one).is_file()), None)

@@ -32,6 +32,8 @@ BEGINNING_S = 1800.0
 _WILL_START = frozenset(["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"])
 _PAUSED = frozenset(["SUSPENDED", "STOPPED"])
 _GOES_ON = {"PREEMPTED": "preempted", "TIMEOUT": "time limit", "DEADLINE": "time limit", "REVOKED": "preempted"}
+_ASKED_BY = {**_GOES_ON, "CANCELLED": "cancelled", "NODE_FAIL": "node"}
+"""Why Slurm asked a training to leave, which then saved its state."""
 _FAILS = {"CANCELLED": "cancelled", "NODE_FAIL": "node", "BOOT_FAIL": "node", "OUT_OF_MEMORY": "memory", "FAILED": "error"}
 
 
@@ -186,7 +188,7 @@ def _ended(seen: Evidence, attempt: Attempt) -> State:
     by = f"Slurm says {seen.known.state} of job {seen.known.id}" if seen.known and not seen.known.active else ""
     said = attempt.error.strip().splitlines()[0] if attempt.error.strip() else ""
     if attempt.cause == "preempted":
-        cause = _GOES_ON.get(seen.known.state, "preempted") if seen.known else "preempted"
+        cause = _ASKED_BY.get(seen.known.state, "preempted") if seen.known else "preempted"
         return State(STOPPED, _joined(said, by), cause)
     return State(FAILED, _joined(said, by), attempt.cause)
 

@@ -65,6 +65,7 @@ def test_colours_progress_bars_and_places_in_code_are_no_obstacle() -> None:
         ({"told": "memory", "error": "a worker was killed, mostly for want of memory"}, "host memory"),
         ({"told": "preempted", "error": "stopped at step 9 of 10: the time budget is used up; x"}, "time limit"),
         ({"told": "cancelled"}, "cancelled"),
+        ({"told": "cancelled", "log": "stopped: stopped at step 9 of 99: signal SIGTERM; the state is saved"}, "cancelled"),
         ({"told": "error", "error": "CUDA out of memory. Tried to allocate 1 GiB"}, "GPU memory"),
         ({"told": "error", "error": "list index out of range"}, "unknown"),
         # nothing at all

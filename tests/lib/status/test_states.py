@@ -103,7 +103,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("cancelled", {"attempt": failed("cancelled")}, "failed", "cancelled"),
     ("preempted", {"attempt": failed("preempted")}, "stopped", "preempted"),
     ("preempted by the time limit", {"attempt": failed("preempted"), **asked("TIMEOUT")}, "stopped", "time limit"),
-    ("asked to stop, job CANCELLED", {"attempt": failed("preempted"), **asked("CANCELLED")}, "stopped", "preempted"),
+    ("asked to stop, job CANCELLED", {"attempt": failed("preempted"), **asked("CANCELLED")}, "stopped", "cancelled"),
     ("its record cannot be read", {"attempt": failed("unreadable")}, "failed", "unreadable"),
     ("failed with other settings", {"attempt": failed("error"), "wanted": "b"}, "waiting", ""),
     # -- results
