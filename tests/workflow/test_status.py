@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +187,24 @@ def test_it_loads_neither_torch_nor_tables_and_changes_nothing(tmp_path: Path) -
     )
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
     assert "4 waiting" in done.stdout and list(tmp_path.iterdir()) == []
+
+
+def test_on_a_terminal_it_looks_again_until_ctrl_c(tmp_path: Path) -> None:
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "workflow_scripts.status", "--directory", str(tmp_path), "--watch", "0.2"]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "TERM": "xterm", "COLUMNS": "150"}
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdin=end, stdout=end, stderr=end)
+    os.close(end)
+    seen, until = b"", time.monotonic() + 60
+    while seen.count(b"study demo") < 3:
+        assert time.monotonic() < until, seen
+        seen += os.read(terminal, 65_536)
+    process.send_signal(signal.SIGINT)
+    with suppress(OSError):  # the terminal has gone with the program
+        while os.read(terminal, 65_536):
+            pass
+    assert process.wait(30) == 0
+    os.close(terminal)
 
 
 def test_states_are_those_of_its_help() -> None:

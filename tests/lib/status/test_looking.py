@@ -21,7 +21,7 @@ from lib.status.cells import Cell, by_comment
 from lib.status.looking import Cluster, Records, ask_slurm, look, moment, process_of, quiet_for, read_records, run_ids
 from lib.status.progress import history_reader, progress_of
 from lib.status.states import state_of
-from tests.lib.slurm_answers import LATER_RUN, NO_ACCOUNTING, NO_CONTROLLER, RUN, SACCT, SQUEUE, put
+from tests.lib.slurm_answers import LATER_RUN, NO_ACCOUNTING, NO_CONTROLLER, RUN, SACCT, SQUEUE, asked, put
 
 CELL = Cell(
     dataset="site", variant="full", seed=0, task="detection", kind="model", size="tiny", metric="AP", total=40,
@@ -218,6 +218,11 @@ def cluster(folder: Folder, **more: Any) -> Cluster:
 
 def test_the_runs_of_a_folder(folder: Folder, path: Path) -> None:
     assert run_ids(folder.root) == (RUN, LATER_RUN)
+
+
+def test_slurm_is_not_asked_where_nothing_was_submitted(tmp_path: Path, path: Path) -> None:
+    assert ask_slurm([], tmp_path / "elsewhere").kind == "none" and not asked(path, "squeue")
+    assert ask_slurm(["7"], tmp_path / "elsewhere").kind == "answers" and asked(path, "squeue")
 
 
 def test_a_pending_job_is_found_by_its_comment_and_its_run(folder: Folder, path: Path) -> None:
