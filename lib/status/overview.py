@@ -87,9 +87,8 @@ class Looker:
 
     def look(self, keep: Callable[[Row], bool] = lambda row: True) -> Overview:
         """How they stand now; keep: which rows are wanted."""
-        records = {cell.name: read_records(self.root / cell.folder) for cell in self.cells}
-        numbers = {one.job for one in records.values() if one.job}
-        cluster = self.ask(numbers, self.root, timeout_s=self.timeout_s)
+        numbers = {job for cell in self.cells if (job := read_records(self.root / cell.folder).job)}
+        cluster = self.ask(numbers, self.root, timeout_s=self.timeout_s)  # before the records: it may answer late
         certain = by_comment(self.cells)
         told = self._events.read(self.root)
         now = time.time()
@@ -98,13 +97,18 @@ class Looker:
             event = told.get(str(cell.folder / "model.weights"))
             reported = event is not None and event.failed
             known = cluster if cell.comment in certain else replace(cluster, listed=())  # two share it: it tells of neither
-            rows.append(self._row(cell, records[cell.name], known, reported, now))
+            rows.append(self._row(cell, known, reported, now))
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         kept = tuple(row for row in rows if keep(row))
         return Overview(study=self.study, at=at, slurm=cluster.kind, drivers=drivers(self.root), rows=kept, told=told)
 
-    def _row(self, cell: Cell, records: Records, cluster: Cluster, reported: bool, now: float) -> Row:
-        seen = replace(look(cell, records, cluster, self.root, now), reported=reported)
+    def _row(self, cell: Cell, cluster: Cluster, reported: bool, now: float) -> Row:
+        records = read_records(self.root / cell.folder)
+        seen = look(cell, records, cluster, self.root, now)
+        if seen.process == "gone":  # perhaps it has ended since its records were read, and has said so
+            records = read_records(self.root / cell.folder)
+            seen = look(cell, records, cluster, self.root, now)
+        seen = replace(seen, reported=reported)
         state = state_of(seen)
         begins = state.name in (SUBMITTED, RUNNING, STALLED) and seen.queued is not None and seen.queued.active
         told = seen.queued if begins and (seen.known is None or not seen.known.active) else seen.known
