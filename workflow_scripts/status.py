@@ -30,7 +30,7 @@ from lib.config.study import load_study
 from lib.files import DataError
 from lib.status import table
 from lib.status.cells import cells_of
-from lib.status.failures import find_failures
+from lib.status.failures import Failure, find_failures
 from lib.status.failures_text import by_cause
 from lib.status.overview import Looker, Overview, Row, chosen
 from workflow_scripts import _program
@@ -85,10 +85,16 @@ def arguments() -> Namespace:
 def shown(overview: Overview, given: Namespace) -> RenderableType:
     """What a person sees."""
     if given.failed:
-        text = by_cause(find_failures(overview, given.directory), command(given, overview))
+        text = by_cause(failures(overview, given), command(given, overview))
         return Group(table.head(overview), Text(""), Text(text))
     body = table.leaderboard(overview) if given.leaderboard else table.table(overview)
     return Group(table.head(overview), Text(""), body)
+
+
+def failures(overview: Overview, given: Namespace) -> list[Failure]:
+    """All failures, or those of the rows that were asked for."""
+    narrowed = given.only is not None or bool(given.state or given.size or given.task)
+    return find_failures(overview, given.directory, narrowed=narrowed)
 
 
 def command(given: Namespace, overview: Overview) -> list[str]:
@@ -107,7 +113,7 @@ def plain(looker: Looker, keep: Callable[[Row], bool], given: Namespace) -> dict
     overview = looker.look(keep)
     values = overview.plain()
     if given.failed:
-        values["failures"] = [one.plain() for one in find_failures(overview, given.directory)]
+        values["failures"] = [one.plain() for one in failures(overview, given)]
     return values
 
 

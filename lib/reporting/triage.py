@@ -81,7 +81,7 @@ ADVICE: dict[str, tuple[bool, str]] = {
     ),
     NETWORK: (True, "try again; downloads go on where they stopped"),
     DISK: (False, "free space, or another disk (--directory); nothing was half-written"),
-    STALL: (True, "it goes on from its last state; the stacks in its log say what hung"),
+    STALL: (True, "end it where it still hangs (scancel, kill): it goes on from its last state; its log may say what hung"),
     CANCELLED: (True, "somebody ended it; the same command goes on"),
     PREEMPTED: (True, "the same command goes on from the last state"),
     KILLED: (True, "by hand (kill -9), or for want of memory on the host: the same command goes on from the last state"),

@@ -52,13 +52,17 @@ class Failure:
         }
 
 
-def find_failures(overview: Overview, root: Path) -> list[Failure]:
-    """All failures, those of trainings first, each group in the order of the study and of the logs."""
+def find_failures(overview: Overview, root: Path, *, narrowed: bool = False) -> list[Failure]:
+    """All failures, those of trainings first, each group in the order of the study and of the logs.
+
+    narrowed: the overview has not all rows of the study; of other stages then only those of its variants are told.
+    """
     told = overview.told
     trainings = [of_training(row, root, told) for row in overview.rows if row.state.name in _SHOWN_STATES]
     idle = not any("a run is active" in line or "another host" in line for line in overview.drivers)
     stages = of_stages(told, root) if told else of_logs(root) if idle else []
-    return [*trainings, *stages]
+    variants = {row.cell.variant for row in overview.rows}
+    return [*trainings, *(one for one in stages if not narrowed or variants & set(Path(one.target).parts))]
 
 
 def of_training(row: Row, root: Path, told: Mapping[str, Event]) -> Failure:

@@ -121,7 +121,7 @@ class Looker:
             progress=progress,
             records=records,
             job=told.id if told is not None else seen.job,
-            place=(told.node if told is not None else "") or seen.host,
+            place=(told.node if told is not None else "") or ("" if state.name == SUBMITTED else seen.host),
             told=told,
         )
 

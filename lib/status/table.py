@@ -57,7 +57,7 @@ def table(overview: Overview) -> RenderableType:
             short(done.loss) if done.loss is not None else "",
             score(row),
             row.job or "",
-            row.place,
+            Text(row.place),  # gpu[1-2] is no markup
             duration(done.elapsed_s) if done.elapsed_s is not None else "",
         )
         if row.state.why and row.state.name != WAITING:

@@ -112,6 +112,12 @@ def test_what_failed_last_and_is_not_there(root: Path) -> None:
     assert found[0].target == "results/predictions/site/a/seed=0/tta=none.parquet"
 
 
+def test_of_chosen_rows_only_their_stages_are_told(root: Path) -> None:
+    row = trained(State("completed"), cause="finished")
+    assert [one.stage for one in find_failures(overview(root, row), root, narrowed=True)] == ["predict"]
+    assert find_failures(overview(root), root, narrowed=True) == []
+
+
 def test_what_was_made_or_begun_since_has_not_failed(root: Path) -> None:
     write(root / ".snakemake/log/2026-11-26T062836.snakemake.log", AGAIN)
     assert [one.stage for one in find_failures(overview(root), root)] == ["predict"]
