@@ -22,7 +22,7 @@ from lib.status.cells import Cell, by_comment
 from lib.status.looking import Cluster, Records, ask_slurm, look, read_records
 from lib.status.progress import Progress, history_reader, progress_of
 from lib.status.snakemake_log import Event, Events
-from lib.status.states import COMPLETED, FINISHED, RUNNING, STALLED, STATES, SUBMITTED, State, state_of
+from lib.status.states import COMPLETED, DIVERGED, OUTDATED, RUNNING, STALLED, STATES, SUBMITTED, State, state_of
 
 VERSION = 1
 """Of the JSON that `status --json` prints; raised when a key goes or changes its meaning."""
@@ -114,7 +114,8 @@ class Looker:
         told = seen.queued if begins and (seen.known is None or not seen.known.active) else seen.known
         going = state.name in (RUNNING, STALLED)
         reader = self._readers.setdefault(cell.name, history_reader(cell, self.root))
-        progress = progress_of(cell, records, reader, running=going, now=now)
+        result = state.name in (COMPLETED, DIVERGED, OUTDATED)
+        progress = progress_of(cell, records, reader, running=going, result=result, now=now)
         return Row(
             cell=cell,
             state=state,
@@ -169,8 +170,3 @@ def best_per_size(rows: Iterable[Row]) -> list[tuple[Row, int]]:
         turned = -1 if group[0].cell.mode == "min" else 1
         best.append((max(group, key=lambda row: turned * (row.progress.best or 0.0)), len(group)))
     return best
-
-
-def is_result(row: Row) -> bool:
-    """Whether a row's model.json says that it finished."""
-    return row.records.model.get("status") == FINISHED

@@ -39,11 +39,13 @@ class Progress:
 
 
 def progress_of(
-    cell: Cell, records: Records, reader: HistoryReader, *, running: bool, now: float | None = None
+    cell: Cell, records: Records, reader: HistoryReader, *, running: bool, result: bool = False, now: float | None = None
 ) -> Progress:
-    """reader: of this training's history; kept between looks, it reads only what is new. running: for time left."""
+    """reader: of this training's history; kept between looks, it reads only what is new. running: for time left; result:
+    whether model.json is what counts, not the attempts.
+    """
     now = time.time() if now is None else now
-    if records.model and not running:
+    if result:
         return _of_result(cell, records.model)
     with suppress(FileNotFoundError, DataError, OSError):  # none yet, or half of it damaged: what was read before counts
         reader.refresh()

@@ -313,8 +313,12 @@ def test_progress_of_an_engine_that_keeps_its_history_to_the_end(folder: Folder)
 def test_progress_of_a_result_is_the_weights_that_were_kept(folder: Folder) -> None:
     folder.attempt(cause="finished")
     folder.write("model.json", {"status": "finished", "iterations": 40, "best": {"AP": 0.5, "AP50": 0.9}, "seconds": 12.0})
-    found = progress_of(CELL, read_records(folder.place), history_reader(CELL, folder.root), running=False)
+    reader = history_reader(CELL, folder.root)
+    found = progress_of(CELL, read_records(folder.place), reader, running=False, result=True)
     assert (found.done, found.best, found.elapsed_s) == (40, 0.5, 12.0)
+    folder.attempt(2, cause="error", steps=3)
+    found = progress_of(CELL, read_records(folder.place), reader, running=False)
+    assert (found.done, found.best) == (3, None), "an older model tells nothing of a newer attempt"
 
 
 def test_moments() -> None:
