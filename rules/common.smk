@@ -91,20 +91,6 @@ if workflow.is_main_process and "set" in TYPED.texts:
     tell_what_is_replaced()
 
 
-def notify(outcome):
-    """Tell whom `notify:` names how the run ended; what goes wrong there is a line, never the run's exit code."""
-    if not STUDY.notify.wanted or "VIPERSIGHT_TUNING" in os.environ:  # a tuning is many runs
-        return
-    words = [sys.executable, "-m", "workflow_scripts.notify", "--outcome", outcome]
-    words += ["--overrides", json.dumps(TYPED.overrides)]
-    words += ["--only", TYPED.only] if TYPED.only is not None else []
-    words += ["--configfile", *CONFIGFILES] if CONFIGFILES else []
-    try:
-        subprocess.run(words, timeout=180, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"note: nobody was told how the run ended ({type(error).__name__}).", file=sys.stderr)
-
-
 def begin_run():
     """Write down who runs and what this run is about: the resolved study, and which names it defines."""
     import yaml
@@ -131,3 +117,17 @@ def begin_run():
         sep="\n",
         file=sys.stderr,
     )
+
+
+def notify(outcome):
+    """Tell whom `notify:` names how the run ended; what goes wrong there is a line, never the run's exit code."""
+    if not STUDY.notify.wanted or "VIPERSIGHT_TUNING" in os.environ:  # a tuning is many runs
+        return
+    words = [sys.executable, "-m", "workflow_scripts.notify", "--outcome", outcome]
+    words += ["--overrides", json.dumps(TYPED.overrides)]
+    words += ["--only", TYPED.only] if TYPED.only is not None else []
+    words += ["--configfile", *CONFIGFILES] if CONFIGFILES else []
+    try:
+        subprocess.run(words, timeout=180, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"note: nobody was told how the run ended ({type(error).__name__}).", file=sys.stderr)
