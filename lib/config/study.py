@@ -287,5 +287,6 @@ def _validated(raw: dict[str, Any], where: str, words: Sequence[Override]) -> St
 
 def _to_blame(text: str, words: Sequence[Override]) -> str:
     """The overrides of places that a refusal names, for its first line."""
-    blamed = [one.word for one in words if one.place in text or one.path[-1] in text or repr(one.path[0]) in text]
-    return f", with {' '.join(blamed or [one.word for one in words])}" if words else ""
+    blamed = [one for one in words if one.place in text or one.path[-1] in text or repr(one.path[0]) in text] or words
+    said = [f"{one.place}=…" if one.path[0] == "notify" else one.word for one in blamed]  # an address may be a secret
+    return f", with {' '.join(said)}" if words else ""

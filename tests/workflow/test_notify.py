@@ -99,6 +99,8 @@ def test_a_secret_in_plain_letters_is_refused_and_not_repeated(tmp_path: Path, u
     with pytest.raises(ConfigError, match=r"notify\.webhook: .* secret") as refused:
         loaded(tmp_path, studied(webhook=url))
     assert not any(part in str(refused.value) for part in ("abcdEFGH", "aB3-xyz", "pw@", "=abc"))
+    with pytest.raises(ConfigError, match=r"with notify\.webhook=…\nnotify\.webhook: .* secret"):
+        load_study([], {"set": f"notify.webhook='{url}'"})
 
 
 @pytest.mark.parametrize(
