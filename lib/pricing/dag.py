@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,11 +84,19 @@ class NotPlanned(ConfigError):
     """Snakemake refused; what it said stands on stderr already."""
 
 
-def plan(words: Sequence[str], *, cores: int | None = None, jobs: int | None = None, also: Any = None) -> Plan:
+def plan(
+    words: Sequence[str],
+    *,
+    gpus: int | None = None,
+    cores: int | None = None,
+    jobs: int | None = None,
+    executor: str | None = None,
+    also: Callable[[Any, Any], None] | None = None,
+) -> Plan:
     """What `snakemake WORDS` would run now.
 
-    cores, jobs: in place of --cores and --jobs of the words; without either a local plan has this machine's cores.
-    also: called with Snakemake's DAG and its executor's settings while they live (lib/pricing/sbatch.py).
+    gpus, cores, jobs, executor: in place of those of the words; without any a local plan has this machine's cores, and GPUs
+    without end. also: called with Snakemake's DAG and its executor's settings while they live (lib/pricing/sbatch.py).
     Raises ConfigError when the words ask for something else than a run, NotPlanned when Snakemake refuses them.
     """
     from snakemake.cli import args_to_api  # here: a second that `--help` needs not take
@@ -99,19 +107,22 @@ def plan(words: Sequence[str], *, cores: int | None = None, jobs: int | None = N
     other = next((name for name in NOT_A_RUN if getattr(args, name, None)), None)
     if other is not None:
         raise ConfigError(f"--{other.replace('_', '-')}: asks for something else than a run. Hint: leave it out.")
-    plugin = ExecutorPluginRegistry().get_plugin(args.executor or "local")
+    args.executor = executor or args.executor or "local"
+    plugin = ExecutorPluginRegistry().get_plugin(args.executor)
     cluster = not plugin.common_settings.local_exec
-    jobs = jobs or (args.jobs if cluster else None)
+    here = os.cpu_count() or 1
     if cluster:
+        jobs, cores = jobs or args.jobs, cores or args.local_cores or here
         args.jobs, args.cores = jobs or sys.maxsize, sys.maxsize  # a dry run would assume one core; the real one does not
     else:
-        args.cores = cores or args.cores or args.jobs or os.cpu_count() or 1
+        cores = cores or args.cores or args.jobs or here
+        args.cores = cores
     args.dryrun, args.scheduler, args.nolock = True, "greedy", True
     args.quiet = {Quietness.PROGRESS, Quietness.RULES}  # the two with which a dry run ends after its planning
     taken: list[Plan] = []
 
     def take(dag: Any) -> None:
-        limits = {"gpu": _limit(dag, "gpu"), "cores": None if cluster else int(args.cores), "jobs": jobs}
+        limits = {"gpu": gpus or _limit(dag, "gpu"), "cores": cores, "jobs": jobs}
         taken.append(_plan_of(dag, cluster, limits))
         if also is not None:
             also(dag, plugin.get_settings(args))
@@ -188,7 +199,8 @@ def _plan_of(dag: Any, cluster: bool, limits: Mapping[str, int | None]) -> Plan:
     waiting = set(dag.needrun_jobs())
     ordered = _ordered(dag, waiting)
     place = {job: number for number, job in enumerate(ordered)}
-    jobs = [_job(dag, job, tuple(sorted(place[one] for one in dag.job_dependencies(job) if one in place))) for job in ordered]
+    waits = {job: tuple(sorted(place[one] for one in dag.job_dependencies(job) if one in place)) for job in ordered}
+    jobs = [_job(dag, job, waits[job], cluster) for job in ordered]
     rules = [
         Rule(rule.name, re.compile(f"(?:{rule.benchmark.regex().pattern})$"), tuple(_plain(str(one)) for one in rule.output))
         for rule in dag.workflow.rules
@@ -210,7 +222,7 @@ def _number(job: Any) -> tuple[str, str]:
     return job.rule.name, str(job.wildcards)
 
 
-def _job(dag: Any, job: Any, after: tuple[int, ...]) -> Job:
+def _job(dag: Any, job: Any, after: tuple[int, ...], cluster: bool) -> Job:
     resources = {name: value for name, value in job.resources.items() if not name.startswith("_")}
     gpus = resources.get("gpu", 0)
     return Job(
@@ -218,7 +230,7 @@ def _job(dag: Any, job: Any, after: tuple[int, ...]) -> Job:
         wildcards=dict(job.wildcards_dict),
         threads=int(job.threads),
         gpus=int(gpus) if isinstance(gpus, int | float) else 0,
-        local=bool(job.is_local),
+        local=not cluster or runs_here(dag, job),
         priority=int(job.priority) if job.priority < sys.maxsize else sys.maxsize,
         after=after,
         outputs=tuple(str(one) for one in job.output),
@@ -228,6 +240,12 @@ def _job(dag: Any, job: Any, after: tuple[int, ...]) -> Job:
         nothing=bool(job.rule.norun),
         resources={name: value for name, value in resources.items() if isinstance(value, int | float | str)},
     )
+
+
+def runs_here(dag: Any, job: Any) -> bool:
+    """Whether a job of a cluster's run is done beside Snakemake: what `workflow.is_local` says when it is no dry run."""
+    workflow, rule = dag.workflow, job.rule
+    return rule.group is None and bool(rule.name in workflow._localrules or rule.norun or rule.is_template_engine)
 
 
 def _settings(job: Any) -> Mapping[str, Any]:

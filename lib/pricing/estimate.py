@@ -41,7 +41,6 @@ class Fit:
     means: np.ndarray  # (S,)
     squares: np.ndarray  # (S,)
     freedom: float
-    shares: np.ndarray = _SHARES
 
     def reaches(self, amount: float) -> bool:
         """Whether an amount is near enough to what was recorded."""
@@ -49,10 +48,10 @@ class Fit:
 
     def draw(self, amounts: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """What jobs of these amounts (J,) may take, (draws, J): one world a row."""
-        place = rng.choice(len(self.shares), size=draws, p=self.weights)
+        place = rng.choice(len(_SHARES), size=draws, p=self.weights)
         variance = self.squares[place] / rng.chisquare(self.freedom, size=draws)
         level = self.means[place] + np.sqrt(variance / self.number) * rng.standard_normal(draws)
-        share = self.shares[place][:, None]
+        share = _SHARES[place][:, None]
         growth = np.log(share + (1 - share) * amounts[None, :] / self.reference)
         noise = np.sqrt(variance)[:, None] * rng.standard_normal((draws, len(amounts)))
         return np.exp(level[:, None] + growth + noise)

@@ -134,7 +134,8 @@ def _model_of(record: Record) -> Mapping[str, Any]:
     except (OSError, DataError):
         card = {}
     detector = record.meta.get("settings", {}).get("detector", {})
-    return {**card, "input_size": detector.get("imgsz", card.get("input_size", INPUT_PX))} if card else {}
+    named = {"model": detector["weights"]} if "weights" in detector else {}
+    return {**named, **card, "input_size": detector.get("imgsz", card.get("input_size", INPUT_PX))}
 
 
 def _area(side: Any) -> float:
