@@ -18,7 +18,7 @@ def hours(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text)
     if match is None or match[2] not in _HOURS or not 0 < float(match[1]) < math.inf:
         raise ConfigError(
-            f"--budget: {text!r} is no number of GPU-hours above 0 with a unit: d, h or min. Hint: --budget 40h, 2d or 90min."
+            f"--budget: {text!r} is no number of GPU-hours above 0 with a unit (d, h, min). Hint: 40h, 2d or 90min."
         )
     return float(match[1]) * _HOURS[match[2]]
 

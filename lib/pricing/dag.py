@@ -24,12 +24,15 @@ from lib.config.base import ConfigError
 from lib.config.study import Study
 
 PROJECT = Path(__file__).resolve().parents[2]
+# fmt: off
 NOT_A_RUN = (
-    "archive cleanup_metadata cleanup_shadow conda_cleanup_envs conda_create_envs_only container_cleanup_images containerize "
-    "d3dag dag delete_all_output delete_temp_output deploy_sources detailed_summary filegraph generate_unit_tests lint "
-    "list_changes list_conda_envs list_input_changes list_params_changes list_rules list_target_rules list_untracked "
-    "print_compilation report rulegraph runtime_profile summary touch unlock"
-).split()
+    "archive", "cleanup_metadata", "cleanup_shadow", "conda_cleanup_envs", "conda_create_envs_only",
+    "container_cleanup_images", "containerize", "d3dag", "dag", "delete_all_output", "delete_temp_output",
+    "deploy_sources", "detailed_summary", "filegraph", "generate_unit_tests", "lint", "list_changes", "list_conda_envs",
+    "list_input_changes", "list_params_changes", "list_rules", "list_target_rules", "list_untracked",
+    "print_compilation", "report", "rulegraph", "runtime_profile", "summary", "touch", "unlock",
+)
+# fmt: on
 """Snakemake's options that ask for something else than a run; some of them delete files."""
 
 
@@ -52,6 +55,7 @@ class Job:
     reason: str
     again: bool
     nothing: bool
+    benchmark: str = ""  # the file that says afterwards what it took
     resources: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -202,7 +206,9 @@ def _plan_of(dag: Any, cluster: bool, limits: Mapping[str, int | None]) -> Plan:
     waits = {job: tuple(sorted(place[one] for one in dag.job_dependencies(job) if one in place)) for job in ordered}
     jobs = [_job(dag, job, waits[job], cluster) for job in ordered]
     rules = [
-        Rule(rule.name, re.compile(f"(?:{rule.benchmark.regex().pattern})$"), tuple(_plain(str(one)) for one in rule.output))
+        Rule(
+            rule.name, re.compile(f"(?:{rule.benchmark.regex().pattern})$"), tuple(_plain(str(one)) for one in rule.output)
+        )
         for rule in dag.workflow.rules
         if rule.benchmark
     ]
@@ -238,6 +244,7 @@ def _job(dag: Any, job: Any, after: tuple[int, ...], cluster: bool) -> Job:
         reason=re.sub(r"\s+", " ", str(dag.reason(job))),
         again=any(os.path.exists(one) for one in job.output),
         nothing=bool(job.rule.norun),
+        benchmark=str(job.benchmark or ""),
         resources={name: value for name, value in resources.items() if isinstance(value, int | float | str)},
     )
 

@@ -6,8 +6,8 @@ The seconds of a job of amount x (frames, iterations × batch …) are
 
 that is: a part that every job pays (starting programs, loading models) and a part that grows with the amount. All of c, s
 and σ are unknown, with flat priors for log c and s from 0 to 1 and Jeffreys' for σ. For a given s that is the mean of n
-log-residuals with Student's t of n - 1 degrees of freedom; s is summed over a grid with its posterior weights. So the interval
-of a job of a recorded size is that of the t-quantile, and it widens with the distance from what was recorded.
+log-residuals with Student's t of n - 1 degrees of freedom; s is summed over a grid with its posterior weights. So the
+interval of a job of a recorded size is that of the t-quantile, and it widens with the distance from what was recorded.
 
 One draw is one possible world: c, s and σ are drawn once for all jobs that share records, the noise for each job. Sums,
 critical paths and makespans are taken within a draw; so what those jobs have in common does not average out.

@@ -18,7 +18,7 @@ from lib.pricing.sizes import Size, Sizes
 
 DRAWS = 1000
 RUNS = 100
-"""Draws of which the makespan is simulated job by job."""
+"""Worlds of which the makespan is simulated job by job."""
 SEED = 0
 HOUR = 3600.0
 
@@ -30,6 +30,7 @@ class Basis:
     fit: Fit | None
     group: str
     why: str = ""
+    few: int | None = None  # records of its group, where these are too few
 
     @property
     def number(self) -> int:
@@ -95,6 +96,11 @@ class Price:
         return found * mask
 
     @cached_property
+    def job_intervals(self) -> list[Interval | None]:
+        """What each job takes, s; None = unknown."""
+        return [interval(self.seconds[:, place]) if known else None for place, known in enumerate(self.known)]
+
+    @cached_property
     def critical_path(self) -> Interval:
         """Seconds with machines without end."""
         return interval(critical_path(np.nan_to_num(self.seconds), self._after)[0])
@@ -107,9 +113,12 @@ class Price:
     @cached_property
     def makespan(self) -> Interval:
         """Seconds with the machines that the plan is given."""
+        lengths, _ = critical_path(np.nan_to_num(self.seconds), self._after)
+        # evenly over the lengths of the longest chain, so that few worlds stand for all
+        chosen = np.argsort(lengths)[:: max(1, len(lengths) // RUNS)]
         needs = [_needs(job, self.plan.cluster) for job in self.plan.jobs]
         priorities = [job.priority for job in self.plan.jobs]
-        worlds = np.nan_to_num(self.seconds[:RUNS])
+        worlds = np.nan_to_num(self.seconds[chosen])
         spans = [makespan(row, self._after, needs, self.plan.limits, priorities) for row in worlds]
         return interval(np.array(spans))
 
@@ -164,17 +173,18 @@ class _Groups:
             return Basis(None, "", "")
         if size.amount is None:
             return Basis(None, size.groups[0], "its size cannot be known before its data stands")
-        why = ""
+        why, few = "", None
         for group in size.groups:
             number = len(self._values.get((job.rule, group), ([],))[0])
             found = self._fits.get((job.rule, group))
             if found is None:
-                why = f"{number or 'no'} record{'' if number == 1 else 's'} of {group}, {FEWEST} are needed"
+                why, few = f"{number or 'no'} record{'' if number == 1 else 's'} of {group}, {FEWEST} are needed", number
             elif not found.reaches(size.amount):
                 why = f"{size.amount / found.largest:,.0f} times the largest recorded ({REACH:g} at most)"
+                few = None
             else:
                 return Basis(found, group)
-        return Basis(None, size.groups[0], why)
+        return Basis(None, size.groups[-1], why, few)
 
 
 def _drawn(

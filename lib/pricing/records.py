@@ -66,7 +66,7 @@ def past(rules: Sequence[Rule], folders: Sequence[Path]) -> tuple[list[Record], 
 
 def _record(path: Path, name: str, rules: Sequence[Rule], folder: Path) -> Record | None:
     """One file; None where no rule of this workflow writes it. DataError when it cannot be used."""
-    found = next(((rule, match) for rule in rules if (match := rule.benchmark.match(name))), None)
+    found = next(((rule, match) for rule in rules if (match := rule.benchmark.fullmatch(name))), None)
     if found is None:
         return None
     rule, wildcards = found[0], found[1].groupdict()

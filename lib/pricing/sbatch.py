@@ -1,7 +1,7 @@
 """What would be submitted to Slurm: the lines of the installed snakemake-executor-plugin-slurm, made by its own functions.
 
-Nothing is asked of the cluster, so that a plan needs none: accounts are taken as they are given (the plugin would check them),
-and where no partition or account is given none is named (the plugin would look up the default).
+Nothing is asked of the cluster, so that a plan needs none: accounts are taken as they are given (the plugin would check
+them), and where no partition or account is given none is named (the plugin would look up the default).
 """
 
 from __future__ import annotations

@@ -48,45 +48,71 @@ def makespan(
     limits: of each resource, None = as many as are wanted. Among those that could start, the higher priority goes first,
     then the lower place. It is at least the critical path and at least work / limit.
     """
-    free = {name: limit for name, limit in limits.items() if limit is not None}
-    takes = [{name: min(need.get(name, 0), free[name]) for name in free if need.get(name, 0)} for need in needs]
-    priority = priorities or [0] * len(seconds)
-    open_ones = [len(waits) for waits in after]
-    behind: list[list[int]] = [[] for _ in seconds]
-    for job, waits in enumerate(after):
-        for one in waits:
-            behind[one].append(job)
-    # jobs that need the same stand in one queue: when its first does not fit, none of it does
-    kinds: dict[tuple[tuple[str, int], ...], list[tuple[int, int]]] = {}
-    keys = [tuple(sorted(take.items())) for take in takes]
-
-    def offer(job: int) -> None:
-        heapq.heappush(kinds.setdefault(keys[job], []), (-priority[job], job))
-
-    for job, number in enumerate(open_ones):
-        if not number:
-            offer(job)
+    run = _Run(after, needs, limits, priorities or [0] * len(seconds))
     running: list[tuple[float, int]] = []
     now = 0.0
     while True:
-        while fitting := [
-            (queue[0], key) for key, queue in kinds.items() if queue and all(free[name] >= need for name, need in key)
-        ]:
-            (_, job), key = min(fitting)
-            heapq.heappop(kinds[key])
-            for name, need in key:
-                free[name] -= need
+        while (job := run.start()) is not None:
             heapq.heappush(running, (now + float(seconds[job]), job))
         if not running:
             return now
-        now, job = heapq.heappop(running)
-        done = [job]
+        now = running[0][0]
         while running and running[0][0] == now:
-            done.append(heapq.heappop(running)[1])
-        for job in done:
-            for name, need in keys[job]:
-                free[name] += need
-            for one in behind[job]:
-                open_ones[one] -= 1
-                if not open_ones[one]:
-                    offer(one)
+            run.finish(heapq.heappop(running)[1])
+
+
+class _Run:
+    """Which jobs may start, and what is free.
+
+    Jobs that need the same stand in one queue: when its first does not fit, none of it does.
+    """
+
+    def __init__(
+        self,
+        after: Sequence[Sequence[int]],
+        needs: Sequence[Mapping[str, int]],
+        limits: Mapping[str, int | None],
+        priorities: Sequence[int],
+    ) -> None:
+        self._free = free = {name: limit for name, limit in limits.items() if limit is not None}
+        self._takes = [
+            tuple(sorted((name, min(number, free[name])) for name, number in need.items() if name in free and number))
+            for need in needs
+        ]
+        self._priorities = priorities
+        self._waits = [len(waits) for waits in after]
+        self._behind: list[list[int]] = [[] for _ in after]
+        for job, waits in enumerate(after):
+            for one in waits:
+                self._behind[one].append(job)
+        self._queues: dict[tuple[tuple[str, int], ...], list[tuple[int, int]]] = {}
+        for job, number in enumerate(self._waits):
+            if not number:
+                self._offer(job)
+
+    def _offer(self, job: int) -> None:
+        heapq.heappush(self._queues.setdefault(self._takes[job], []), (-self._priorities[job], job))
+
+    def start(self) -> int | None:
+        """Take the first job that fits; None when none does."""
+        fitting = [
+            (queue[0], takes)
+            for takes, queue in self._queues.items()
+            if queue and all(self._free[name] >= number for name, number in takes)
+        ]
+        if not fitting:
+            return None
+        (_, job), takes = min(fitting)
+        heapq.heappop(self._queues[takes])
+        for name, number in takes:
+            self._free[name] -= number
+        return job
+
+    def finish(self, job: int) -> None:
+        """Give back what it took, and offer what waited for it alone."""
+        for name, number in self._takes[job]:
+            self._free[name] += number
+        for one in self._behind[job]:
+            self._waits[one] -= 1
+            if not self._waits[one]:
+                self._offer(one)

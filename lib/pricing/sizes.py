@@ -1,8 +1,8 @@
 """How large a job is, and which past jobs it compares with. Not here: what a size costs (estimate.py).
 
-A size is an amount that the job's seconds grow with (frames, iterations × batch, scaled by the area of the input), and names of
-groups, the closest first: jobs of one group may be compared. A rule that is not listed in _SIZES has no amount: its jobs are
-compared with each other as they are. An amount that cannot be known yet makes the job unknown; it is never guessed.
+A size is an amount that the job's seconds grow with (frames, iterations × batch, scaled by the area of the input), and
+names of groups, the closest first: jobs of one group may be compared. A rule that is not listed in _SIZES has no amount:
+its jobs are compared with each other as they are. An amount that cannot be known yet makes the job unknown; it is never guessed.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ class Sizes:
             found = _recorded(source, splits, stride) if source else _drawn(self._study, dataset, splits, stride)
             return found / self._study.datasets[dataset].chunks if found and chunked else found
 
-        case = Case(
-            job.wildcards, job.settings, frames, self._model(job), {}, lambda: self._samples(job.wildcards, frames)
-        )
+        case = Case(job.wildcards, job.settings, frames, self._model(job), {}, lambda: self._samples(job.wildcards, frames))
         return _size(job.rule, case)
 
     def of_record(self, record: Record) -> Size:

@@ -1,0 +1,186 @@
+"""A priced plan for people (a table of 100 columns) and for programs (JSON). Not here: any estimate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lib.files import sized
+from lib.pricing.estimate import FEWEST, LEVEL, Interval
+from lib.pricing.price import HOUR, Basis, Price
+
+WIDTH = 100
+_STEPS = ((48 * HOUR, 24 * HOUR, "d"), (2 * HOUR, HOUR, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
+"""From so many seconds on: the unit's seconds, and its name."""
+
+
+def duration(given: Interval) -> str:
+    """Seconds as `3.8 min (3.0–5.7)`: median, and the interval in the same unit."""
+    _, unit, name = next(step for step in _STEPS if given.median >= step[0])
+    return f"{_digits(given.median / unit)} {name} ({_digits(given.low / unit)}–{_digits(given.high / unit)})"
+
+
+def amount(given: Interval) -> str:
+    """A number as `0.088 (0.063–0.13)`."""
+    return f"{_digits(given.median)} ({_digits(given.low)}–{_digits(given.high)})"
+
+
+def _digits(value: float) -> str:
+    """Two digits that count, three from 100 on; never a power of ten."""
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}" if value >= 0.001 or not value else "<0.001"
+
+
+def rules_of(price: Price) -> list[str]:
+    """The rules of the plan, those first that take longest, unknown ones last; targets left out."""
+    rules = dict.fromkeys(job.rule for job in price.plan.jobs if not job.nothing)
+    return sorted(rules, key=lambda rule: (-price.time(price.places(rule)).median, rule))
+
+
+def table(price: Price) -> RenderableType:
+    """One line per rule, the totals, and what they do not know."""
+    found = Table(box=None, pad_edge=False, width=WIDTH, header_style="bold")
+    for name in ("rule", "jobs", "again", "time, summed", "GPU-h", "CPU-h", "disk", "of"):
+        found.add_column(name, justify="left" if name == "rule" else "right", no_wrap=True)
+    for rule in rules_of(price):
+        found.add_row(*_row(price, rule))
+    return Group(found, Text(""), *(Text(line) for line in [*totals(price), *notes(price)]))
+
+
+def _row(price: Price, rule: str) -> list[str]:
+    places = price.places(rule)
+    jobs = [price.plan.jobs[place] for place in places]
+    unknown, no_disk = len(price.unknown(places)), len(price.unknown(places, disk=True))
+    again = sum(job.again for job in jobs)
+    gpus = any(job.gpus for job in jobs)
+    cells = [
+        _cell(duration(price.time(places)), unknown, len(jobs)),
+        _cell(amount(price.gpu_hours(places)), unknown, len(jobs)) if gpus else "",
+        _cell(_digits(price.cpu_hours(places).median), unknown, len(jobs)),
+        _cell(sized(price.disk(places).median), no_disk, len(jobs)),
+    ]
+    numbers = [price.bases[place].number for place in places if price.bases[place].fit]
+    return [rule, str(len(jobs)), str(again or ""), *cells, _span(numbers)]
+
+
+def _cell(text: str, unknown: int, jobs: int) -> str:
+    """A figure; `unknown` where no job of the rule is known, `≥` before it where some are not."""
+    return "unknown" if unknown == jobs else f"≥ {text}" if unknown else text
+
+
+def _span(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "–"
+    return str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)}–{max(numbers)}"
+
+
+def totals(price: Price) -> list[str]:
+    """GPU-hours, CPU-hours, wall time and disk, each a line."""
+    jobs = [job for job in price.plan.jobs if not job.nothing]
+    if not jobs:
+        return ["Nothing to be done: all that was asked for stands."]
+    least = "at least " if price.unknown() else ""
+    given = [f"{limit} {word}" for word, limit in _limits(price) if limit is not None]
+    return [
+        f"jobs           {len(price.plan.jobs)} as snakemake counts them, {sum(job.again for job in jobs)} of them again",
+        f"GPU-hours      {'at least ' if price.unknown(gpu=True) else ''}{amount(price.gpu_hours())}",
+        f"CPU-hours      {least}{amount(price.cpu_hours())}   threads × time: what is reserved",
+        f"critical path  {least}{duration(price.critical_path)}   with machines without end",
+        f"makespan       {least}{duration(price.makespan)}   with {', '.join(given) or 'machines without end'}",
+        f"disk           {'at least ' if price.unknown(disk=True) else ''}{_size(price.disk())}",
+    ]
+
+
+def _limits(price: Price) -> list[tuple[str, int | None]]:
+    limits, where = price.plan.limits, " here" if price.plan.cluster else ""
+    jobs = [("jobs at a time", limits["jobs"])] if price.plan.cluster else []
+    return [(f"cores{where}", limits["cores"]), *jobs, ("GPUs", limits["gpu"])]
+
+
+def _size(given: Interval) -> str:
+    return f"{sized(given.median)} ({sized(given.low)}–{sized(given.high)})"
+
+
+def notes(price: Price) -> list[str]:
+    """What the figures are, and what is unknown or left out, by name."""
+    if not any(not job.nothing for job in price.plan.jobs):
+        return []
+    lines = [
+        "",
+        f"In brackets: {LEVEL:.0%} intervals. `of`: past jobs that it is learnt from. No queues are counted.",
+    ]
+    few = {basis.group: basis.few for basis in price.bases if basis.few is not None}
+    if few:
+        jobs = sum(basis.few is not None for basis in price.bases)
+        told = ", ".join(f"{group} {number}" for group, number in sorted(few.items()))
+        lines.append(f"{jobs} jobs are unknown: {FEWEST} past jobs that compare are needed, but there are: {told}.")
+    both = zip(price.plan.jobs, price.bases, strict=True)
+    others = Counter((job.rule, basis.why) for job, basis in both if basis.few is None)
+    for (rule, why), number in others.items():
+        if why:
+            lines.append(f"unknown: {rule} ({number} job{'s' if number > 1 else ''}): {why}")
+    for one in price.left_out:
+        lines.append(f"left out: {one.path}: {one.why}")
+    for rule, number in sorted(price.sizeless.items()):
+        lines.append(f"left out: {number} record{'s' if number > 1 else ''} of {rule} whose size is not known any more")
+    return lines
+
+
+def as_json(price: Price) -> dict[str, Any]:
+    """All figures: seconds, hours and bytes as {low, median, high}, null where unknown; each job with its reason."""
+    plan, levels = price.plan, price.job_intervals
+    limits = {"gpus": plan.limits["gpu"], "cores": plan.limits["cores"], "jobs": plan.limits["jobs"]}
+    rules = {rule: _rule(price, price.places(rule)) for rule in rules_of(price)}
+    jobs = [
+        {
+            "rule": job.rule,
+            "wildcards": dict(job.wildcards),
+            "threads": job.threads,
+            "gpus": job.gpus,
+            "again": job.again,
+            "reason": job.reason,
+            "benchmark": job.benchmark,
+            "seconds": vars(levels[place]) if levels[place] else None,
+            "amount": price.sizes[place].amount,
+            "unit": price.sizes[place].unit,
+            **_based(price.bases[place]),
+        }
+        for place, job in enumerate(plan.jobs)
+    ]
+    return {
+        "study": plan.study.study,
+        "level": LEVEL,
+        "limits": limits,
+        "jobs": len(plan.jobs),
+        "records": len(price.records),
+        "left_out": [{"path": str(one.path), "why": one.why} for one in price.left_out],
+        "total": _rule(price, None)
+        | {"critical_path_s": vars(price.critical_path), "makespan_s": vars(price.makespan)}
+        | {"chain": [job.name for job in price.chain]},
+        "rules": rules,
+        "plan": jobs,
+    }
+
+
+def _rule(price: Price, places: Sequence[int] | None) -> dict[str, Any]:
+    jobs = [price.plan.jobs[place] for place in (range(len(price.plan.jobs)) if places is None else places)]
+    unknown = price.unknown(places)
+    nothing_known = len(unknown) == sum(not job.nothing for job in jobs) and bool(unknown)
+    return {
+        "jobs": len(jobs),
+        "again": sum(job.again for job in jobs),
+        "unknown": len(unknown),
+        "unknown_disk": len(price.unknown(places, disk=True)),
+        "seconds": None if nothing_known else vars(price.time(places)),
+        "gpu_hours": None if nothing_known else vars(price.gpu_hours(places)),
+        "cpu_hours": None if nothing_known else vars(price.cpu_hours(places)),
+        "bytes": vars(price.disk(places)),
+    }
+
+
+def _based(basis: Basis) -> dict[str, Any]:
+    return {"records": basis.number, "group": basis.group, "unknown": basis.why}
