@@ -9,13 +9,15 @@ and σ are unknown, with flat priors for log c and s from 0 to 1 and Jeffreys' f
 log-residuals with Student's t of n - 1 degrees of freedom; s is summed over a grid with its posterior weights. So the
 interval of a job of a recorded size is that of the t-quantile, and it widens with the distance from what was recorded.
 
-One draw is one possible world: c, s and σ are drawn once for all jobs that share records, the noise for each job. Sums,
-critical paths and makespans are taken within a draw; so what those jobs have in common does not average out.
+One draw is one possible world: c, s and σ are drawn once for all jobs that share records, the noise for each job. A share ρ
+of the noise's variance is common to all jobs of a run, because a machine that is busy is so for all of them; ρ is learnt
+from how alike the residuals of each past run are. Sums, critical paths and makespans are taken within a draw; so what jobs
+have in common does not average out. Not covered: that machines differ (records are taken as they are, wherever they were made).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,8 @@ FEWEST = 3
 LEVEL = 0.8
 REACH = 30.0
 """A job whose amount is more than this many times the largest recorded one is unknown."""
+UNSURE = 0.5
+"""ρ where no two runs were recorded."""
 _SHARES = np.linspace(0.0, 1.0, 21)
 _LEAST_SIGMA = 0.02
 """Two runs of one job never differ by less than this share; benchmarks of alike seconds would promise too much."""
@@ -46,15 +50,27 @@ class Fit:
         """Whether an amount is near enough to what was recorded."""
         return amount <= REACH * self.largest
 
-    def draw(self, amounts: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-        """What jobs of these amounts (J,) may take, (draws, J): one world a row."""
+    def draw(self, amounts: np.ndarray, common: np.ndarray, rng: np.random.Generator, likeness: float = 0.0) -> np.ndarray:
+        """What jobs of these amounts (J,) may take, (D, J): one world a row.
+
+        common: the run's own noise in each world (D,), standard normal, of which likeness (ρ) is taken.
+        """
+        draws = len(common)
         place = rng.choice(len(_SHARES), size=draws, p=self.weights)
         variance = self.squares[place] / rng.chisquare(self.freedom, size=draws)
         level = self.means[place] + np.sqrt(variance / self.number) * rng.standard_normal(draws)
         share = _SHARES[place][:, None]
         growth = np.log(share + (1 - share) * amounts[None, :] / self.reference)
-        noise = np.sqrt(variance)[:, None] * rng.standard_normal((draws, len(amounts)))
-        return np.exp(level[:, None] + growth + noise)
+        own = rng.standard_normal((draws, len(amounts)))
+        noise = np.sqrt(likeness) * common[:, None] + np.sqrt(1 - likeness) * own
+        return np.exp(level[:, None] + growth + np.sqrt(variance)[:, None] * noise)
+
+    def residuals(self, values: Sequence[float], amounts: Sequence[float]) -> np.ndarray:
+        """How far records are off, in standard deviations, for the likeliest share."""
+        best = int(self.weights.argmax())
+        share = _SHARES[best]
+        growth = np.log(share + (1 - share) * np.asarray(amounts) / self.reference)
+        return (np.log(np.asarray(values)) - growth - self.means[best]) / np.sqrt(self.squares[best] / self.freedom)
 
 
 def fit(values: Sequence[float], amounts: Sequence[float], prior: tuple[float, float] = (0.0, 0.0)) -> Fit | None:
@@ -90,6 +106,30 @@ def pooled(groups: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[f
             squares += float(found.weights @ found.squares)
             number += 1
     return (1.0, squares / freedom) if number > 1 else (0.0, 0.0)
+
+
+def likeness(residuals: Sequence[float], groups: Sequence[Hashable], runs: Sequence[Hashable]) -> float:
+    """ρ: correlation of the residuals of one run's jobs, of different groups; 0 to 1.
+
+    residuals: in standard deviations, each with its group and its run. UNSURE with fewer than two runs.
+    """
+    values = np.asarray(residuals, dtype=float)
+    number = len(set(runs))
+    if number < 2:
+        return UNSURE
+    products, pairs = 0.0, 0.0
+    for sign, keys in ((1, list(runs)), (-1, list(zip(runs, groups, strict=True)))):
+        members: dict[Hashable, list[int]] = {}
+        for place, key in enumerate(keys):
+            members.setdefault(key, []).append(place)
+        for places in members.values():
+            some = values[places]
+            products += sign * float(some.sum() ** 2 - (some**2).sum())
+            pairs += sign * len(places) * (len(places) - 1)
+    if not pairs:
+        return UNSURE
+    # residuals are taken from means over the same runs, which hides one part in their number
+    return float(np.clip(products / pairs / (1 - 1 / number), 0.0, 1.0))
 
 
 @dataclass(frozen=True)

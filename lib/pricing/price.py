@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.pricing.dag import Job, Plan
-from lib.pricing.estimate import FEWEST, REACH, Fit, Interval, fit, interval, pooled
+from lib.pricing.estimate import FEWEST, REACH, Fit, Interval, fit, interval, likeness, pooled
 from lib.pricing.records import LeftOut, Record, past
 from lib.pricing.schedule import chain, critical_path, makespan
 from lib.pricing.sizes import Size, Sizes
@@ -21,6 +21,7 @@ RUNS = 100
 """Worlds of which the makespan is simulated job by job."""
 SEED = 0
 HOUR = 3600.0
+TOO_EARLY = "its size is not known before its data stands; make its manifest.parquet first"
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,13 @@ def price(plan: Plan, folders: Sequence[Path], draws: int = DRAWS) -> Price:
     measured = [(record, sizer.of_record(record)) for record in records]
     sizes = [sizer.of_job(job) for job in plan.jobs]
     rng = np.random.default_rng(SEED)
+    common = rng.standard_normal(draws)
     found = {}
     for quantity in ("seconds", "bytes"):
         groups = _Groups(measured, quantity)
         bases = [groups.basis(job, size) for job, size in zip(plan.jobs, sizes, strict=True)]
-        found[quantity] = bases, _drawn(plan.jobs, sizes, bases, draws, rng)
+        shared = groups.likeness() if quantity == "seconds" else 0.0  # a busy machine writes as much as an idle one
+        found[quantity] = bases, _drawn(plan.jobs, sizes, bases, common, shared, rng)
     sizeless = Counter(record.rule for record, size in measured if size.amount is None)
     (bases, seconds), (_, disk) = found["seconds"], found["bytes"]
     return Price(plan, sizes, bases, seconds, disk, records, left, sizeless)
@@ -157,22 +160,38 @@ class _Groups:
 
     def __init__(self, measured: Sequence[tuple[Record, Size]], quantity: str) -> None:
         self._values: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+        self._runs: dict[tuple[str, str], list[str]] = {}
         for record, size in measured:
             value = getattr(record, quantity)
             for group in dict.fromkeys(size.groups if value is not None and size.amount else ()):
                 values, amounts = self._values.setdefault((record.rule, group), ([], []))
                 values.append(float(value))
                 amounts.append(float(size.amount or 0.0))
-        closest = {(record.rule, size.groups[0]) for record, size in measured}
-        prior = pooled([self._values[key] for key in sorted(closest) if key in self._values])
+                self._runs.setdefault((record.rule, group), []).append(record.run)
+        closest = sorted({(record.rule, size.groups[0]) for record, size in measured})
+        self._closest = [key for key in closest if key in self._values]
+        prior = pooled([self._values[key] for key in self._closest])
         self._fits = {key: fit(values, amounts, prior) for key, (values, amounts) in self._values.items()}
+
+    def likeness(self) -> float:
+        """How alike the residuals of one run are, over all groups that are fitted."""
+        residuals: list[float] = []
+        groups: list[tuple[str, str]] = []
+        runs: list[str] = []
+        for key in self._closest:
+            learnt = self._fits[key]
+            if learnt is not None:
+                residuals += learnt.residuals(*self._values[key]).tolist()
+                groups += [key] * learnt.number
+                runs += self._runs[key]
+        return likeness(residuals, groups, runs)
 
     def basis(self, job: Job, size: Size) -> Basis:
         """The closest group with enough records for a job, or why there is none."""
         if job.nothing:
             return Basis(None, "", "")
         if size.amount is None:
-            return Basis(None, size.groups[0], "its size cannot be known before its data stands")
+            return Basis(None, size.groups[0], TOO_EARLY)
         why, few = "", None
         for group in size.groups:
             number = len(self._values.get((job.rule, group), ([],))[0])
@@ -188,10 +207,15 @@ class _Groups:
 
 
 def _drawn(
-    jobs: Sequence[Job], sizes: Sequence[Size], bases: Sequence[Basis], draws: int, rng: np.random.Generator
+    jobs: Sequence[Job],
+    sizes: Sequence[Size],
+    bases: Sequence[Basis],
+    common: np.ndarray,
+    shared: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Draws for all jobs, those on one basis together; NaN where there is none, 0 for what does nothing."""
-    found = np.full((draws, len(jobs)), np.nan)
+    found = np.full((len(common), len(jobs)), np.nan)
     found[:, [job.nothing for job in jobs]] = 0.0
     together: dict[int, list[int]] = {}
     for place, basis in enumerate(bases):
@@ -201,5 +225,5 @@ def _drawn(
         amounts = np.array([sizes[place].amount for place in places], dtype=float)
         learnt = bases[places[0]].fit
         assert learnt is not None
-        found[:, places] = learnt.draw(amounts, draws, rng)
+        found[:, places] = learnt.draw(amounts, common, rng, shared)
     return found

@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from lib.pricing.dag import Rule
 from lib.provenance import meta_path
 
 BENCHMARKS = Path("results/benchmarks")
+PAUSE_S = 1800.0
 LEAST_S = 0.01
 """Benchmarks are written to a hundredth of a second; a shorter job counts as one."""
 
@@ -33,6 +36,7 @@ class Record:
     rule: str
     wildcards: Mapping[str, str]
     folder: Path  # the working directory of its run
+    run: str  # jobs of one run share a machine's mood
     seconds: float
     bytes: float | None
     memory_mb: float | None
@@ -52,10 +56,11 @@ def past(rules: Sequence[Rule], folders: Sequence[Path]) -> tuple[list[Record], 
     """The records of past jobs below some working directories, and the files that were left out."""
     records: list[Record] = []
     left: list[LeftOut] = []
-    for folder in folders:
-        for path in sorted((folder / BENCHMARKS).rglob("*.tsv")):
+    for folder in dict.fromkeys(one.resolve() for one in folders):
+        paths = sorted((folder / BENCHMARKS).rglob("*.tsv"))
+        for path, run in zip(paths, _runs(paths), strict=True):
             try:
-                record = _record(path, path.relative_to(folder).as_posix(), rules, folder)
+                record = _record(path, path.relative_to(folder).as_posix(), rules, folder, f"{folder} {run}")
             except DataError as error:
                 left.append(LeftOut(path, str(error)))
                 continue
@@ -64,7 +69,15 @@ def past(rules: Sequence[Rule], folders: Sequence[Path]) -> tuple[list[Record], 
     return records, left
 
 
-def _record(path: Path, name: str, rules: Sequence[Rule], folder: Path) -> Record | None:
+def _runs(paths: Sequence[Path]) -> list[int]:
+    """Which run each file is of: another one begins where nothing was written for PAUSE_S."""
+    dates = [path.stat().st_mtime for path in paths]
+    ordered = sorted(set(dates))
+    begins = [date for before, date in pairwise(ordered) if date - before > PAUSE_S]
+    return [bisect_right(begins, date) for date in dates]
+
+
+def _record(path: Path, name: str, rules: Sequence[Rule], folder: Path, run: str) -> Record | None:
     """One file; None where no rule of this workflow writes it. DataError when it cannot be used."""
     found = next(((rule, match) for rule in rules if (match := rule.benchmark.fullmatch(name))), None)
     if found is None:
@@ -79,6 +92,7 @@ def _record(path: Path, name: str, rules: Sequence[Rule], folder: Path) -> Recor
         rule=rule.name,
         wildcards=wildcards,
         folder=folder,
+        run=run,
         seconds=max(seconds, LEAST_S),
         bytes=_bytes(rule, outputs, wildcards),
         memory_mb=_number(row, "max_rss") if row.get("max_rss") not in (None, "NA", "-") else None,

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lib.files import sized
+from lib.pricing.dag import Job
 from lib.pricing.estimate import FEWEST, LEVEL, Interval
 from lib.pricing.price import HOUR, Basis, Price
 
@@ -83,16 +84,22 @@ def totals(price: Price) -> list[str]:
     jobs = [job for job in price.plan.jobs if not job.nothing]
     if not jobs:
         return ["Nothing to be done: all that was asked for stands."]
-    least = "at least " if price.unknown() else ""
-    given = [f"{limit} {word}" for word, limit in _limits(price) if limit is not None]
+    given = ", ".join(f"{limit} {word}" for word, limit in _limits(price) if limit is not None) or "machines without end"
+    times, gpus, disk = price.unknown(), price.unknown(gpu=True), price.unknown(disk=True)
+    with_gpus = [job for job in jobs if job.gpus]
     return [
         f"jobs           {len(price.plan.jobs)} as snakemake counts them, {sum(job.again for job in jobs)} of them again",
-        f"GPU-hours      {'at least ' if price.unknown(gpu=True) else ''}{amount(price.gpu_hours())}",
-        f"CPU-hours      {least}{amount(price.cpu_hours())}   threads × time: what is reserved",
-        f"critical path  {least}{duration(price.critical_path)}   with machines without end",
-        f"makespan       {least}{duration(price.makespan)}   with {', '.join(given) or 'machines without end'}",
-        f"disk           {'at least ' if price.unknown(disk=True) else ''}{_size(price.disk())}",
+        f"GPU-hours      {_total(amount(price.gpu_hours()), gpus, with_gpus) if with_gpus else 0}",
+        f"CPU-hours      {_total(amount(price.cpu_hours()), times, jobs)}   threads × time: what is reserved",
+        f"critical path  {_total(duration(price.critical_path), times, jobs)}   with machines without end",
+        f"makespan       {_total(duration(price.makespan), times, jobs)}   with {given}",
+        f"disk           {_total(_size(price.disk()), disk, jobs)}",
     ]
+
+
+def _total(text: str, unknown: Sequence[Job], jobs: Sequence[Job]) -> str:
+    """A figure; `unknown` where no job is known, `at least` before it where some are not."""
+    return "unknown" if len(unknown) == len(jobs) else f"at least {text}" if unknown else text
 
 
 def _limits(price: Price) -> list[tuple[str, int | None]]:
@@ -118,11 +125,13 @@ def notes(price: Price) -> list[str]:
         jobs = sum(basis.few is not None for basis in price.bases)
         told = ", ".join(f"{group} {number}" for group, number in sorted(few.items()))
         lines.append(f"{jobs} jobs are unknown: {FEWEST} past jobs that compare are needed, but there are: {told}.")
-    both = zip(price.plan.jobs, price.bases, strict=True)
-    others = Counter((job.rule, basis.why) for job, basis in both if basis.few is None)
-    for (rule, why), number in others.items():
-        if why:
-            lines.append(f"unknown: {rule} ({number} job{'s' if number > 1 else ''}): {why}")
+    others: dict[str, Counter[str]] = {}
+    for job, basis in zip(price.plan.jobs, price.bases, strict=True):
+        if basis.why and basis.few is None:
+            others.setdefault(basis.why, Counter())[job.rule] += 1
+    for why, rules in others.items():
+        told = ", ".join(f"{rule} {number}" for rule, number in rules.items())
+        lines.append(f"{sum(rules.values())} jobs are unknown: {why}: {told}.")
     for one in price.left_out:
         lines.append(f"left out: {one.path}: {one.why}")
     for rule, number in sorted(price.sizeless.items()):

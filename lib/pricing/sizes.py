@@ -2,7 +2,7 @@
 
 A size is an amount that the job's seconds grow with (frames, iterations × batch, scaled by the area of the input), and
 names of groups, the closest first: jobs of one group may be compared. A rule that is not listed in _SIZES has no amount:
-its jobs are compared with each other as they are. An amount that cannot be known yet makes the job unknown; it is never guessed.
+its jobs are compared with each other as they are. An amount that cannot be known yet makes the job unknown, never guessed.
 """
 
 from __future__ import annotations
