@@ -12,7 +12,7 @@ interval of a job of a recorded size is that of the t-quantile, and it widens wi
 One draw is one possible world: c, s and σ are drawn once for all jobs that share records, the noise for each job. A share ρ
 of the noise's variance is common to all jobs of a run, because a machine that is busy is so for all of them; ρ is learnt
 from how alike the residuals of each past run are. Sums, critical paths and makespans are taken within a draw; so what jobs
-have in common does not average out. Not covered: that machines differ (records are taken as they are, wherever they were made).
+have in common does not average out. Not covered: that machines differ.
 """
 
 from __future__ import annotations

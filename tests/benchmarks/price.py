@@ -166,9 +166,8 @@ def result_of(told: Sequence[Told], unknown: Sequence[int], jobs: int) -> Result
     naive = [off(sum(study.naive), sum(study.took)) for study in told]
     walls = [off(study.total["makespan_s"]["median"], study.wall) for study in told]
     disks = [off(study.total["bytes"]["median"], study.bytes) for study in told]
-    job_errors = [
-        off(job["seconds"]["median"], took) for study in told for job, took in zip(study.jobs, study.took, strict=True)
-    ]
+    pairs = [pair for study in told for pair in zip(study.jobs, study.took, strict=True)]
+    job_errors = [off(job["seconds"]["median"], took) for job, took in pairs]
     for what, values in (
         ("error of the total of job seconds", errors),
         ("the same of the mean of each rule, size not looked at", naive),
