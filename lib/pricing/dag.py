@@ -131,10 +131,10 @@ def plan(
         if also is not None:
             also(dag, plugin.get_settings(args))
 
-    with _hushed(), _scheduler(take):
+    with redirect_stdout(sys.stderr), _hushed(), _scheduler(take):  # a dry run's words go to stdout
         done = args_to_api(args, parser)
     if not done or not taken:
-        raise NotPlanned("snakemake refused, see above. Hint: `snakemake -n` with the same words says the same.")
+        raise NotPlanned("snakemake refused to plan that, see above. Hint: put right what it names.")
     return taken[0]
 
 

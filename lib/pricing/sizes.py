@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +49,13 @@ class Sizes:
 
     def __init__(self, plan: Plan) -> None:
         self._study, self._folder = plan.study, plan.folder
+        self._manifests: dict[tuple[Path, str], Mapping[str, float] | None] = {}
         self._remade = {job.wildcards["dataset"] for job in plan.jobs if job.rule == "download"}
 
     def of_job(self, job: Job) -> Size:
         """The size of a planned job."""
         dataset = job.wildcards.get("dataset", "")
-        source = None if dataset in self._remade else _manifest(self._folder, dataset)
+        source = None if dataset in self._remade else self._manifest(self._folder, dataset)
 
         def frames(splits: Sequence[str] | None, stride: int, chunked: bool = False) -> float | None:
             found = _recorded(source, splits, stride) if source else _drawn(self._study, dataset, splits, stride)
@@ -66,13 +66,18 @@ class Sizes:
 
     def of_record(self, record: Record) -> Size:
         """The size of a past job."""
-        source = _manifest(record.folder, record.wildcards.get("dataset", ""))
+        source = self._manifest(record.folder, record.wildcards.get("dataset", ""))
 
         def frames(splits: Sequence[str] | None, stride: int, chunked: bool = False) -> float | None:
             return _counted(record) if chunked else _recorded(source, splits, stride)
 
         settings = record.meta.get("settings", {})
         return _size(record.rule, Case(record.wildcards, settings, frames, _model_of(record), record.card, lambda: None))
+
+    def _manifest(self, folder: Path, dataset: str) -> Mapping[str, float] | None:
+        if (folder, dataset) not in self._manifests:
+            self._manifests[folder, dataset] = _manifest(folder, dataset)
+        return self._manifests[folder, dataset]
 
     def _model(self, job: Job) -> Mapping[str, Any]:
         """The network that a planned job runs, as the card of its model will say."""
@@ -117,8 +122,7 @@ def _network(study: Study, variant: str) -> dict[str, Any]:
     if entry.kind == "floor" and entry.floor != "untrained":
         return {"engine": "floor", "model": entry.floor, "input_size": side}
     if entry.kind == "pretrained":
-        source = study.weights[entry.weights or ""].variant if entry.weights else None
-        return _network(study, source) if source else {"engine": "none", "model": entry.weights, "input_size": side}
+        return {"engine": "none", "model": entry.weights, "input_size": side}
     return {"engine": "network", "model": getattr(training, "model", entry.task), "input_size": side}
 
 
@@ -274,7 +278,6 @@ def _summed(path: Path) -> float | None:
         return None
 
 
-@lru_cache(maxsize=256)
 def _manifest(folder: Path, dataset: str) -> Mapping[str, float] | None:
     """Frames per split of a dataset that stands; None where it does not."""
     path = folder / "results" / "videos" / dataset / "manifest.parquet"
