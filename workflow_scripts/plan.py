@@ -69,7 +69,7 @@ def print_price(words: list[str], given: object, budget: float | None) -> int:
     from lib.pricing.price import price
     from lib.pricing.show import WIDTH, as_json, table
 
-    planned = plan(words, gpus=given.gpus, cores=given.cores or given.jobs, jobs=given.jobs)
+    planned = plan(words, gpus=given.gpus, cores=given.cores, jobs=given.jobs)
     cost = price(planned, [planned.folder, *given.records])
     code, told = verdict(budget, cost.gpu_hours(), len(cost.unknown(gpu=True))) if budget else (WITHIN, "")
     if given.json:

@@ -119,7 +119,7 @@ def plan(
         jobs, cores = jobs or args.jobs, cores or args.local_cores or here
         args.jobs, args.cores = jobs or sys.maxsize, sys.maxsize  # a dry run would assume one core; the real one does not
     else:
-        cores = cores or args.cores or args.jobs or here
+        cores, jobs = cores or jobs or args.cores or args.jobs or here, None
         args.cores = cores
     args.dryrun, args.scheduler, args.nolock = True, "greedy", True
     args.quiet = {Quietness.PROGRESS, Quietness.RULES}  # the two with which a dry run ends after its planning

@@ -29,7 +29,7 @@ from tests.benchmarks.measure import Result, Row, main, python
 from tests.workflow.conftest import TINY
 
 LEARNT = 3
-STUDIES = {"tiny": 4, "small": 4, "full": 8}
+STUDIES = {"tiny": 4, "small": 4, "full": 7}
 """Studies in all; those after LEARNT are priced first."""
 SHAPES = (  # seed, [width, height] in px, shortest and longest video in s, factor on videos, iterations
     (3, (160, 96), (1.0, 1.5), 1.0, 4),
@@ -39,7 +39,6 @@ SHAPES = (  # seed, [width, height] in px, shortest and longest video in s, fact
     (7, (160, 96), (1.0, 2.0), 1.0, 6),
     (8, (320, 192), (3.0, 5.0), 2.0, 24),
     (9, (160, 96), (2.0, 3.0), 2.0, 10),
-    (10, (320, 192), (4.0, 6.0), 3.0, 32),
 )
 TRACKS_ONLY = ("study", "seeds", "datasets", "detectors", "trackers", "boards")
 

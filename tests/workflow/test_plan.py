@@ -189,8 +189,9 @@ def test_lines_for_slurm_are_the_plugins(fresh, tmp_path: Path) -> None:
     here = {"all", "download", "weights", "subsample", "compare_arms", "leaderboard", "evaluate", "evaluate_tracks"}
     assert submitted == {rule: number for rule, number in counts.items() if rule not in {*here, "plot_curves", "plot_arms"}}
     assert each[-1].startswith(f"# {submitted.total()} jobs are submitted; ")
-    limits = json.loads(run("--json", "--", *words).stdout)["limits"]
-    assert limits == {"gpus": 2, "cores": os.cpu_count(), "jobs": 7}
+    for ours, jobs in (((), 7), (("--jobs", "9"), 9)):
+        limits = json.loads(run("--json", *ours, "--", *words).stdout)["limits"]
+        assert limits == {"gpus": 2, "cores": os.cpu_count(), "jobs": jobs}
 
 
 def test_what_slurm_would_not_take_is_refused(fresh) -> None:
