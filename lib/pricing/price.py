@@ -96,6 +96,13 @@ class Price:
         mask[list(places)] = 1.0
         return found * mask
 
+    def memory(self, rule: str) -> tuple[float | None, float | None]:
+        """MB that past jobs of a rule used at most, and the least that a planned one asks for; None = not known."""
+        seen = [one.memory_mb for one in self.records if one.rule == rule and one.memory_mb is not None]
+        asked = [self.plan.jobs[place].resources.get("mem_mb") for place in self.places(rule)]
+        given = [float(one) for one in asked if isinstance(one, int | float)]
+        return max(seen, default=None), min(given, default=None)
+
     @cached_property
     def job_intervals(self) -> list[Interval | None]:
         """What each job takes, s; None = unknown."""

@@ -132,6 +132,10 @@ def notes(price: Price) -> list[str]:
     for why, rules in others.items():
         told = ", ".join(f"{rule} {number}" for rule, number in rules.items())
         lines.append(f"{sum(rules.values())} jobs are unknown: {why}: {told}.")
+    for rule in rules_of(price):
+        used, asked = price.memory(rule)
+        if used is not None and asked is not None and used > asked:
+            lines.append(f"memory: {rule} asks for {asked:,.0f} MB and has used {used:,.0f} MB: a cluster would end it.")
     for one in price.left_out:
         lines.append(f"left out: {one.path}: {one.why}")
     for rule, number in sorted(price.sizeless.items()):
@@ -143,7 +147,11 @@ def as_json(price: Price) -> dict[str, Any]:
     """All figures: seconds, hours and bytes as {low, median, high}, null where unknown; each job with its reason."""
     plan, levels = price.plan, price.job_intervals
     limits = {"gpus": plan.limits["gpu"], "cores": plan.limits["cores"], "jobs": plan.limits["jobs"]}
-    rules = {rule: _rule(price, price.places(rule)) for rule in rules_of(price)}
+    rules = {
+        rule: _rule(price, price.places(rule))
+        | dict(zip(("memory_mb_used", "memory_mb_asked"), price.memory(rule), strict=True))
+        for rule in rules_of(price)
+    }
     jobs = [
         {
             "rule": job.rule,
