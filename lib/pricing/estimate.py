@@ -9,15 +9,17 @@ and σ are unknown, with flat priors for log c and s from 0 to 1 and Jeffreys' f
 log-residuals with Student's t of n - 1 degrees of freedom; s is summed over a grid with its posterior weights. So the
 interval of a job of a recorded size is that of the t-quantile, and it widens with the distance from what was recorded.
 
-One draw is one possible world: c, s and σ are drawn once for all jobs that share records, the noise for each job. A share ρ
-of the noise's variance is common to all jobs of a run, because a machine that is busy is so for all of them; ρ is learnt
-from how alike the residuals of each past run are. Sums, critical paths and makespans are taken within a draw; so what jobs
-have in common does not average out. Not covered: that machines differ.
+A run as a whole is faster or slower than others, because its machine is quiet or busy: u, the same for all of its jobs
+(`moods`). It is learnt from all rules together and taken out of the records before the above; a further run has its own.
+
+One draw is one possible world: u once for all jobs, c, s and σ once for those that share records, the noise for each job.
+Sums, critical paths and makespans are taken within a draw, so what jobs have in common does not average out. Not covered:
+that machines are of different kinds (records are taken as they are).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +29,9 @@ FEWEST = 3
 LEVEL = 0.8
 REACH = 30.0
 """A job whose amount is more than this many times the largest recorded one is unknown."""
-UNSURE = 0.5
-"""ρ where no two runs were recorded."""
+_MOOD = 0.2
+"""Before any two runs are seen, one differs from another by about this share."""
+_ROUNDS = 5
 _SHARES = np.linspace(0.0, 1.0, 21)
 _LEAST_SIGMA = 0.02
 """Two runs of one job never differ by less than this share; benchmarks of alike seconds would promise too much."""
@@ -50,27 +53,21 @@ class Fit:
         """Whether an amount is near enough to what was recorded."""
         return amount <= REACH * self.largest
 
-    def draw(self, amounts: np.ndarray, common: np.ndarray, rng: np.random.Generator, likeness: float = 0.0) -> np.ndarray:
-        """What jobs of these amounts (J,) may take, (D, J): one world a row.
-
-        common: the run's own noise in each world (D,), standard normal, of which likeness (ρ) is taken.
-        """
-        draws = len(common)
+    def draw(self, amounts: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+        """What jobs of these amounts (J,) may take in a run like any other, (draws, J): one world a row."""
         place = rng.choice(len(_SHARES), size=draws, p=self.weights)
         variance = self.squares[place] / rng.chisquare(self.freedom, size=draws)
         level = self.means[place] + np.sqrt(variance / self.number) * rng.standard_normal(draws)
         share = _SHARES[place][:, None]
         growth = np.log(share + (1 - share) * amounts[None, :] / self.reference)
-        own = rng.standard_normal((draws, len(amounts)))
-        noise = np.sqrt(likeness) * common[:, None] + np.sqrt(1 - likeness) * own
-        return np.exp(level[:, None] + growth + np.sqrt(variance)[:, None] * noise)
+        noise = np.sqrt(variance)[:, None] * rng.standard_normal((draws, len(amounts)))
+        return np.exp(level[:, None] + growth + noise)
 
-    def residuals(self, values: Sequence[float], amounts: Sequence[float]) -> np.ndarray:
-        """How far records are off, in standard deviations, for the likeliest share."""
+    def residuals(self, values: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+        """How far the logarithms of records are off, for the likeliest share."""
         best = int(self.weights.argmax())
         share = _SHARES[best]
-        growth = np.log(share + (1 - share) * np.asarray(amounts) / self.reference)
-        return (np.log(np.asarray(values)) - growth - self.means[best]) / np.sqrt(self.squares[best] / self.freedom)
+        return np.log(values) - np.log(share + (1 - share) * amounts / self.reference) - self.means[best]
 
 
 def fit(values: Sequence[float], amounts: Sequence[float], prior: tuple[float, float] = (0.0, 0.0)) -> Fit | None:
@@ -108,28 +105,41 @@ def pooled(groups: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[f
     return (1.0, squares / freedom) if number > 1 else (0.0, 0.0)
 
 
-def likeness(residuals: Sequence[float], groups: Sequence[Hashable], runs: Sequence[Hashable]) -> float:
-    """ρ: correlation of the residuals of one run's jobs, of different groups; 0 to 1.
+@dataclass(frozen=True)
+class Moods:
+    """How much slower each past run was than the mean of all (log), and what that says of a further one."""
 
-    residuals: in standard deviations, each with its group and its run. UNSURE with fewer than two runs.
+    by_run: Mapping[str, float]
+
+    def draw(self, draws: int, rng: np.random.Generator) -> np.ndarray:
+        """Of a further run (draws,): Student's t around 0, with _MOOD as if two more runs had been seen."""
+        found = np.array(list(self.by_run.values()))
+        number = max(1, len(found))
+        variance = (float((found**2).sum()) + 2 * _MOOD**2) / (number + 1)
+        return np.sqrt(variance * (1 + 1 / number)) * rng.standard_t(number + 1, size=draws)
+
+
+def moods(groups: Sequence[tuple[np.ndarray, np.ndarray, Sequence[str]]]) -> Moods:
+    """Learn the moods of runs from the records of all groups: what they took, their amounts, their runs.
+
+    A run's mood is the median over groups of its mean residual; groups are fitted again with it taken out.
     """
-    values = np.asarray(residuals, dtype=float)
-    number = len(set(runs))
-    if number < 2:
-        return UNSURE
-    products, pairs = 0.0, 0.0
-    for sign, keys in ((1, list(runs)), (-1, list(zip(runs, groups, strict=True)))):
-        members: dict[Hashable, list[int]] = {}
-        for place, key in enumerate(keys):
-            members.setdefault(key, []).append(place)
-        for places in members.values():
-            some = values[places]
-            products += sign * float(some.sum() ** 2 - (some**2).sum())
-            pairs += sign * len(places) * (len(places) - 1)
-    if not pairs:
-        return UNSURE
-    # residuals are taken from means over the same runs, which hides one part in their number
-    return float(np.clip(products / pairs / (1 - 1 / number), 0.0, 1.0))
+    names = sorted({run for _, _, runs in groups for run in runs})
+    found = dict.fromkeys(names, 0.0)
+    for _ in range(_ROUNDS if len(names) > 1 else 0):
+        seen: dict[str, list[float]] = {name: [] for name in names}
+        for values, amounts, runs in groups:
+            calm = values * np.exp([-found[run] for run in runs])
+            learnt = fit(calm, amounts)
+            if learnt is None or len(set(runs)) < 2:
+                continue
+            off = learnt.residuals(calm, amounts)
+            for run in set(runs):
+                seen[run].append(float(off[[one == run for one in runs]].mean()))
+        found = {name: mood + (float(np.median(seen[name])) if seen[name] else 0.0) for name, mood in found.items()}
+        middle = float(np.mean(list(found.values())))
+        found = {name: mood - middle for name, mood in found.items()}
+    return Moods(found)
 
 
 @dataclass(frozen=True)

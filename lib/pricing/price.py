@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.pricing.dag import Job, Plan
-from lib.pricing.estimate import FEWEST, REACH, Fit, Interval, fit, interval, likeness, pooled
+from lib.pricing.estimate import FEWEST, REACH, Fit, Interval, Moods, fit, interval, moods, pooled
 from lib.pricing.records import LeftOut, Record, past
 from lib.pricing.schedule import chain, critical_path, makespan
 from lib.pricing.sizes import Size, Sizes
@@ -150,13 +150,11 @@ def price(plan: Plan, folders: Sequence[Path], draws: int = DRAWS) -> Price:
     measured = [(record, sizer.of_record(record)) for record in records]
     sizes = [sizer.of_job(job) for job in plan.jobs]
     rng = np.random.default_rng(SEED)
-    common = rng.standard_normal(draws)
     found = {}
     for quantity in ("seconds", "bytes"):
-        groups = _Groups(measured, quantity)
+        groups = _Groups(measured, quantity, moody=quantity == "seconds")  # a busy machine writes as much as an idle one
         bases = [groups.basis(job, size) for job, size in zip(plan.jobs, sizes, strict=True)]
-        shared = groups.likeness() if quantity == "seconds" else 0.0  # a busy machine writes as much as an idle one
-        found[quantity] = bases, _drawn(plan.jobs, sizes, bases, common, shared, rng)
+        found[quantity] = bases, _drawn(plan.jobs, sizes, bases, groups.moods, draws, rng)
     sizeless = Counter(record.rule for record, size in measured if size.amount is None)
     (bases, seconds), (_, disk) = found["seconds"], found["bytes"]
     return Price(plan, sizes, bases, seconds, disk, records, left, sizeless)
@@ -165,33 +163,24 @@ def price(plan: Plan, folders: Sequence[Path], draws: int = DRAWS) -> Price:
 class _Groups:
     """Records of one quantity by rule and group, fitted where there are enough."""
 
-    def __init__(self, measured: Sequence[tuple[Record, Size]], quantity: str) -> None:
-        self._values: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
-        self._runs: dict[tuple[str, str], list[str]] = {}
+    def __init__(self, measured: Sequence[tuple[Record, Size]], quantity: str, *, moody: bool) -> None:
+        rows: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
         for record, size in measured:
             value = getattr(record, quantity)
             for group in dict.fromkeys(size.groups if value is not None and size.amount else ()):
-                values, amounts = self._values.setdefault((record.rule, group), ([], []))
-                values.append(float(value))
-                amounts.append(float(size.amount or 0.0))
-                self._runs.setdefault((record.rule, group), []).append(record.run)
-        closest = sorted({(record.rule, size.groups[0]) for record, size in measured})
-        self._closest = [key for key in closest if key in self._values]
-        prior = pooled([self._values[key] for key in self._closest])
-        self._fits = {key: fit(values, amounts, prior) for key, (values, amounts) in self._values.items()}
-
-    def likeness(self) -> float:
-        """How alike the residuals of one run are, over all groups that are fitted."""
-        residuals: list[float] = []
-        groups: list[tuple[str, str]] = []
-        runs: list[str] = []
-        for key in self._closest:
-            learnt = self._fits[key]
-            if learnt is not None:
-                residuals += learnt.residuals(*self._values[key]).tolist()
-                groups += [key] * learnt.number
-                runs += self._runs[key]
-        return likeness(residuals, groups, runs)
+                rows.setdefault((record.rule, group), []).append((float(value), float(size.amount or 0.0), record.run))
+        self.numbers = {key: len(some) for key, some in rows.items()}
+        groups = {key: _columns(some) for key, some in rows.items()}
+        names = sorted({(record.rule, size.groups[0]) for record, size in measured})
+        closest = [key for key in names if key in groups]
+        self.moods = moods([groups[key] for key in closest]) if moody else None
+        by_run = self.moods.by_run if self.moods else {}
+        calm = {
+            key: (values * np.exp([-by_run.get(run, 0.0) for run in runs]), amounts)
+            for key, (values, amounts, runs) in groups.items()
+        }
+        prior = pooled([calm[key] for key in closest])
+        self._fits = {key: fit(values, amounts, prior) for key, (values, amounts) in calm.items()}
 
     def basis(self, job: Job, size: Size) -> Basis:
         """The closest group with enough records for a job, or why there is none."""
@@ -201,7 +190,7 @@ class _Groups:
             return Basis(None, size.groups[0], TOO_EARLY)
         why, few = "", None
         for group in size.groups:
-            number = len(self._values.get((job.rule, group), ([],))[0])
+            number = self.numbers.get((job.rule, group), 0)
             found = self._fits.get((job.rule, group))
             if found is None:
                 why, few = f"{number or 'no'} record{'' if number == 1 else 's'} of {group}, {FEWEST} are needed", number
@@ -213,16 +202,22 @@ class _Groups:
         return Basis(None, size.groups[-1], why, few)
 
 
+def _columns(rows: Sequence[tuple[float, float, str]]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    values, amounts, runs = zip(*rows, strict=True)
+    return np.array(values), np.array(amounts), list(runs)
+
+
 def _drawn(
     jobs: Sequence[Job],
     sizes: Sequence[Size],
     bases: Sequence[Basis],
-    common: np.ndarray,
-    shared: float,
+    known: Moods | None,
+    draws: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Draws for all jobs, those on one basis together; NaN where there is none, 0 for what does nothing."""
-    found = np.full((len(common), len(jobs)), np.nan)
+    mood = np.exp(known.draw(draws, rng))[:, None] if known else 1.0
+    found = np.full((draws, len(jobs)), np.nan)
     found[:, [job.nothing for job in jobs]] = 0.0
     together: dict[int, list[int]] = {}
     for place, basis in enumerate(bases):
@@ -232,5 +227,5 @@ def _drawn(
         amounts = np.array([sizes[place].amount for place in places], dtype=float)
         learnt = bases[places[0]].fit
         assert learnt is not None
-        found[:, places] = learnt.draw(amounts, common, rng, shared)
+        found[:, places] = learnt.draw(amounts, draws, rng) * mood
     return found

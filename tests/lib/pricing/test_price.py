@@ -47,10 +47,10 @@ def test_sums_of_a_chain(tmp_path: Path) -> None:
     end = job("all", 2, nothing=True, gpus=0)
     found = priced(tmp_path, (job("board"), job("board", 0), job("board", 1), end), (10.0, 10.1, 9.9, 10.0))
     assert found.unknown() == []
-    assert found.gpu_hours().median == pytest.approx(60 / HOUR, rel=0.03)
-    assert found.cpu_hours().median == pytest.approx(120 / HOUR, rel=0.03)
-    assert found.critical_path.median == pytest.approx(30, rel=0.03)
-    assert found.makespan.median == pytest.approx(30, rel=0.03)
+    assert found.gpu_hours().median == pytest.approx(60 / HOUR, rel=0.08)
+    assert found.cpu_hours().median == pytest.approx(120 / HOUR, rel=0.08)
+    assert found.critical_path.median == pytest.approx(30, rel=0.08)
+    assert found.makespan.median == pytest.approx(30, rel=0.08)
     assert found.disk().median == pytest.approx(3000, rel=0.05)
     assert [one.rule for one in found.chain] == ["board"] * 3
     assert found.gpu_hours().low < found.gpu_hours().median < found.gpu_hours().high
@@ -63,14 +63,14 @@ def test_sums_of_a_chain(tmp_path: Path) -> None:
 def test_the_makespan_knows_the_machines(tmp_path: Path, limits: dict[str, int], seconds: float) -> None:
     """Four jobs that wait for nothing, each with two GPUs and four threads."""
     found = priced(tmp_path, (job("board"),) * 4, (10.0, 10.1, 9.9, 10.0), **limits)
-    assert found.makespan.median == pytest.approx(seconds, rel=0.06)
-    assert found.critical_path.median == pytest.approx(10, rel=0.06)
+    assert found.makespan.median == pytest.approx(seconds, rel=0.12)
+    assert found.critical_path.median == pytest.approx(10, rel=0.12)
 
 
 def test_a_clusters_jobs_take_its_places_and_not_our_cores(tmp_path: Path) -> None:
     jobs = (job("board", local=False),) * 4
     found = priced(tmp_path, jobs, (10.0, 10.1, 9.9, 10.0), cores=1, jobs=2)
-    assert replace(found, plan=replace(found.plan, cluster=True)).makespan.median == pytest.approx(20, rel=0.06)
+    assert replace(found, plan=replace(found.plan, cluster=True)).makespan.median == pytest.approx(20, rel=0.12)
 
 
 def test_what_is_unknown_is_told_and_never_nothing(tmp_path: Path) -> None:
