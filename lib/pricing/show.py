@@ -49,7 +49,13 @@ def table(price: Price) -> RenderableType:
         found.add_column(name, justify="left" if name == "rule" else "right", no_wrap=True)
     for rule in rules_of(price):
         found.add_row(*_row(price, rule))
-    return Group(found, Text(""), *(Text(line) for line in [*totals(price), *notes(price)]))
+    return Group(found, Text(""), *map(_line, [*totals(price), *notes(price)]))
+
+
+def _line(line: str) -> Text:
+    """Paths stay whole, so that they can be copied; other lines are wrapped."""
+    whole = line.startswith("left out")
+    return Text(line, no_wrap=whole, overflow="ignore" if whole else "fold")
 
 
 def _row(price: Price, rule: str) -> list[str]:
