@@ -123,7 +123,8 @@ class Price:
         """Seconds with the machines that the plan is given."""
         lengths, _ = critical_path(np.nan_to_num(self.seconds), self._after)
         # evenly over the lengths of the longest chain, so that few worlds stand for all
-        chosen = np.argsort(lengths)[:: max(1, len(lengths) // RUNS)]
+        step = max(1, len(lengths) // RUNS)
+        chosen = np.argsort(lengths)[step // 2 :: step]
         needs = [_needs(job, self.plan.cluster) for job in self.plan.jobs]
         priorities = [job.priority for job in self.plan.jobs]
         worlds = np.nan_to_num(self.seconds[chosen])
