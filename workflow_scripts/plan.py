@@ -67,7 +67,7 @@ def print_price(words: list[str], given: object, budget: float | None) -> int:
 
     from lib.pricing.dag import plan
     from lib.pricing.price import price
-    from lib.pricing.show import WIDTH, as_json, table
+    from lib.pricing.show import WIDTH, as_json, show
 
     planned = plan(words, gpus=given.gpus, cores=given.cores, jobs=given.jobs)
     cost = price(planned, [planned.folder, *given.records])
@@ -75,7 +75,8 @@ def print_price(words: list[str], given: object, budget: float | None) -> int:
     if given.json:
         print(json.dumps(as_json(cost) | ({"budget": {"gpu_hours": budget, "exit": code, "told": told}} if budget else {})))
     else:
-        Console(width=max(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH, highlight=False).print(table(cost))
+        console = Console(width=max(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH, highlight=False)
+        show(cost, console)
         if told:
             print(told)
     return code

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -42,20 +42,21 @@ def rules_of(price: Price) -> list[str]:
     return sorted(rules, key=lambda rule: (-price.time(price.places(rule)).median, rule))
 
 
-def table(price: Price) -> RenderableType:
-    """One line per rule, the totals, and what they do not know."""
+def show(price: Price, console: Console) -> None:
+    """Print the table, the totals and the notes; lines with paths are not wrapped, so that these can be copied."""
+    console.print(table(price))
+    for line in ["", *totals(price), *notes(price)]:
+        console.print(Text(line), soft_wrap=line.startswith("left out"))
+
+
+def table(price: Price) -> Table:
+    """One line per rule."""
     found = Table(box=None, pad_edge=False, width=WIDTH, header_style="bold")
     for name in ("rule", "jobs", "again", "time, summed", "GPU-h", "CPU-h", "disk", "of"):
         found.add_column(name, justify="left" if name == "rule" else "right", no_wrap=True)
     for rule in rules_of(price):
         found.add_row(*_row(price, rule))
-    return Group(found, Text(""), *map(_line, [*totals(price), *notes(price)]))
-
-
-def _line(line: str) -> Text:
-    """Paths stay whole, so that they can be copied; other lines are wrapped."""
-    whole = line.startswith("left out")
-    return Text(line, no_wrap=whole, overflow="ignore" if whole else "fold")
+    return found
 
 
 def _row(price: Price, rule: str) -> list[str]:
