@@ -131,14 +131,14 @@ def notes(price: Price) -> list[str]:
     if few:
         jobs = sum(basis.few is not None for basis in price.bases)
         told = ", ".join(f"{group} {number}" for group, number in sorted(few.items()))
-        lines.append(f"{jobs} jobs are unknown: {FEWEST} past jobs that compare are needed, but there are: {told}.")
+        lines.append(f"{_many(jobs)} unknown: {FEWEST} past jobs that compare are needed, but there are: {told}.")
     others: dict[str, Counter[str]] = {}
     for job, basis in zip(price.plan.jobs, price.bases, strict=True):
         if basis.why and basis.few is None:
             others.setdefault(basis.why, Counter())[job.rule] += 1
     for why, rules in others.items():
         told = ", ".join(f"{rule} {number}" for rule, number in rules.items())
-        lines.append(f"{sum(rules.values())} jobs are unknown: {why}: {told}.")
+        lines.append(f"{_many(rules.total())} unknown: {why}: {told}.")
     for rule in rules_of(price):
         used, asked = price.memory(rule)
         if used is not None and asked is not None and used > asked:
@@ -148,6 +148,10 @@ def notes(price: Price) -> list[str]:
     for rule, number in sorted(price.sizeless.items()):
         lines.append(f"left out: {number} record{'s' if number > 1 else ''} of {rule} whose size is not known any more")
     return lines
+
+
+def _many(jobs: int) -> str:
+    return "1 job is" if jobs == 1 else f"{jobs} jobs are"
 
 
 def as_json(price: Price) -> dict[str, Any]:
