@@ -22,6 +22,7 @@ FOLDERS: dict[str, str] = {
     "lib/scoring": "official files in, numbers out: what `score` does",
     "lib/training": "engines",
     "lib/tuning": "search that learns from scores: what `tune` does",
+    "lib/pricing": "what a run will cost, before it starts: what `plan` does",
     "lib/inference": "trained models on whole videos",
     "lib/tasks": "what binds data, models and scores",
     "lib/reporting": "boards, pictures, pages",

@@ -25,6 +25,7 @@ PROGRAMS = (
     "loop",
     "engine_parts",
     "add_variant",
+    "price",
     "studies",
 )
 
