@@ -19,10 +19,13 @@ from pathlib import Path
 
 import psutil
 
+from lib import slurm
 from lib.files import DataError, read_json, write_json
 
 RUNS = Path("results/.runs")
 TOKEN = "VIPERSIGHT_RUN_TOKEN"
+DRIVER_JOB, DRIVER_LOG = "VIPERSIGHT_DRIVER_JOB", "VIPERSIGHT_DRIVER_LOG"
+"""Variables by which `launch` tells a driver which Slurm job it is, and where it writes."""
 _SAME_START_S = 5.0
 """Two readings of one process's start may differ by this much (the clock is set); a reused number differs by more."""
 LOCAL = ("local", "dryrun", "touch")
@@ -30,7 +33,11 @@ LOCAL = ("local", "dryrun", "touch")
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its driver (host, pid, start in s since 1970), when it began, how it was typed and where, its executor."""
+    """One run: its driver (host, pid, start in s since 1970), when it began, how it was typed and where, its executor.
+
+    job: the Slurm job that the driver itself is, "" = none. jobs_name: the name of all Slurm jobs that it submits, "" = not
+    known. log: where a launched driver writes, "" = to a terminal.
+    """
 
     token: str
     host: str
@@ -40,10 +47,14 @@ class Run:
     words: list[str]
     folder: str
     executor: str
+    job: str = ""
+    jobs_name: str = ""
+    log: str = ""
 
     def text(self) -> str:
         """The run for a person."""
-        return f"host {self.host}, pid {self.pid}, begun {self.began}"
+        job = f", Slurm job {self.job}" if self.job else ""
+        return f"host {self.host}, pid {self.pid}{job}, begun {self.began}"
 
 
 def token_of(*, main: bool) -> str:
@@ -51,11 +62,23 @@ def token_of(*, main: bool) -> str:
     return secrets.token_hex(8) if main else os.environ.get(TOKEN, "")
 
 
-def begin(token: str, words: Sequence[str], folder: str, executor: str) -> Run:
+def begin(token: str, words: Sequence[str], folder: str, executor: str, jobs_name: str = "") -> Run:
     """Record that this process runs here; the record goes when the process ends, unless it is killed."""
     me = psutil.Process()
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    run = Run(token, socket.gethostname(), me.pid, me.create_time(), began, list(words), folder, executor)
+    launched = {"job": os.environ.get(DRIVER_JOB, ""), "log": os.environ.get(DRIVER_LOG, "")}
+    run = Run(
+        token,
+        socket.gethostname(),
+        me.pid,
+        me.create_time(),
+        began,
+        list(words),
+        folder,
+        executor,
+        jobs_name=jobs_name,
+        **launched,
+    )
     write_json(RUNS / f"{token}.json", asdict(run))
     atexit.register(_end, run, (RUNS / f"{token}.json").absolute(), me.pid)
     return run
@@ -85,15 +108,21 @@ def forget(run: Run, folder: Path = RUNS) -> None:
 
 
 def state(run: Run) -> str:
-    """`alive`, `gone`, or `elsewhere`: on another host, where this one cannot look."""
-    if run.host != socket.gethostname():
-        return "elsewhere"
+    """`alive`, `gone`, or `elsewhere`: on another host, where this one cannot look (Slurm tells of a driver in a job)."""
+    if run.host == socket.gethostname():
+        return "alive" if lives(run.pid, run.started) else "gone"
+    if run.job and (job := (slurm.jobs([run.job]) or {}).get(run.job)):
+        return "alive" if job.active else "gone"
+    return "elsewhere"
+
+
+def lives(pid: int, started: float) -> bool:
+    """Whether the process with this number and start (s since 1970) still runs on this host."""
     with suppress(psutil.NoSuchProcess):
-        driver = psutil.Process(run.pid)
-        same = abs(driver.create_time() - run.started) < _SAME_START_S
-        if same and driver.status() != psutil.STATUS_ZOMBIE:
-            return "alive"
-    return "gone"
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < _SAME_START_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def writers(run: Run) -> list[psutil.Process]:
@@ -127,6 +156,28 @@ def note_others() -> str:
         elif where == "elsewhere":
             lines.append(f"note: a run of another host is recorded here ({run.text()}); look there whether it is alive.")
     return "\n".join(lines)
+
+
+def directory_of(words: Sequence[str]) -> Path | None:
+    """The folder that `--directory` names among words for snakemake."""
+    for place, word in enumerate(words):
+        if word in ("--directory", "-d") and place + 1 < len(words):
+            return Path(words[place + 1])
+        if word.startswith("--directory="):
+            return Path(word.partition("=")[2])
+    return None
+
+
+def drivers(folder: Path) -> list[psutil.Process]:
+    """Living Snakemake processes of this host that work in `folder`."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            words = process.cmdline()
+            is_snakemake = any(Path(word).name == "snakemake" for word in words[:3]) or words[1:3] == ["-m", "snakemake"]
+            if is_snakemake and Path(process.cwd()).resolve() == folder.resolve() and process.pid != os.getpid():
+                found.append(process)
+    return found
 
 
 def refuse_orphans() -> None:

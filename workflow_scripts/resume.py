@@ -2,9 +2,10 @@
 
 python -m workflow_scripts.resume [--wait] [-- words for snakemake]        (or: make resume)
 
-Without words the killed run's own are taken. Jobs that outlived their driver are ended (a training goes on from its last
-state); with --wait they may finish first. A folder in which a run is alive, here or on another host, is never
-unlocked. Exit code: Snakemake's, or 2 for a refusal.
+Without words the killed run's own are taken. Jobs that outlived their driver, on this host or on Slurm, are ended (a
+training goes on from its last state); with --wait those that run may finish first. A folder in which a run is alive, here or
+on another host, is never unlocked; when squeue does not answer, nothing is changed. Exit code: Snakemake's, or 2 for a
+refusal.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from lib import running
+from lib import left_jobs, running
 from lib.files import LEFTOVERS, DataError, disk_errors
 from lib.running import Run
 from workflow_scripts import _program
@@ -36,17 +37,22 @@ def main() -> None:
     arguments.add_argument("--wait", action="store_true", help="let jobs that outlived their driver finish first")
     arguments.add_argument("--grace", type=float, default=30.0, help="seconds that jobs get to stop by themselves")
     arguments.add_argument("--owner-is-gone", action="store_true", help="you looked: the run of the other host is dead")
-    arguments.add_argument("--jobs-are-gone", action="store_true", help="you looked: no cluster job of the run is left")
+    arguments.add_argument(
+        "--jobs-are-gone", action="store_true", help="you looked: no cluster job of the run is left; Slurm is not asked"
+    )
     arguments.add_argument("words", nargs="*", help="after `--`: words for snakemake; default: those of the killed run")
     given = arguments.parse_args()
 
-    folder = (given.directory or _directory_of(given.words) or Path()).absolute()
+    folder = (given.directory or running.directory_of(given.words) or Path()).absolute()
     with _alone(folder):
         killed = running.runs(folder / running.RUNS)
         refuse_living(killed, folder, owner_is_gone=given.owner_is_gone, jobs_are_gone=given.jobs_are_gone)
         for run in killed:
             print(f"a killed run: {run.text()}", file=sys.stderr)
             settle(run, wait=given.wait, grace_s=given.grace)
+        on_slurm = [run for run in killed if run.executor == "slurm" and not given.jobs_are_gone]
+        if on_slurm:
+            left_jobs.settle(on_slurm, folder, wait=given.wait)
         words = given.words or (killed[-1].words if killed else [])
         if not words and not killed:
             print(
@@ -62,19 +68,9 @@ def main() -> None:
         sys.exit(_snakemake(["--rerun-incomplete", *(word for word in words if word != "--rerun-incomplete")], home))
 
 
-def _directory_of(words: Sequence[str]) -> Path | None:
-    """The folder that `--directory` names among words for snakemake."""
-    for place, word in enumerate(words):
-        if word in ("--directory", "-d") and place + 1 < len(words):
-            return Path(words[place + 1])
-        if word.startswith("--directory="):
-            return Path(word.partition("=")[2])
-    return None
-
-
 def _place(words: Sequence[str], directory: Path | None, home: str) -> None:
     """Say what is about to be run, and refuse a --directory that the words do not repeat."""
-    if directory is not None and _directory_of(words) is None and Path(home).resolve() != directory.resolve():
+    if directory is not None and running.directory_of(words) is None and Path(home).resolve() != directory.resolve():
         raise DataError("--directory: the words for snakemake must name it, too. Hint: -- --directory DIR …")
     print(f"going on with: snakemake {' '.join(words)}", file=sys.stderr)
 
@@ -106,27 +102,19 @@ def refuse_living(runs: Sequence[Run], folder: Path, *, owner_is_gone: bool, job
                 f"{folder}: the run belongs to another host ({run.text()}); nothing was changed. Hint: look there "
                 f"(ssh {run.host} ps -p {run.pid}); when it is dead, add --owner-is-gone."
             )
-        if run.executor not in running.LOCAL and not jobs_are_gone:
+        if run.executor in running.LOCAL or jobs_are_gone:
+            continue
+        if run.executor != "slurm" or left_jobs.find([run], folder) is None:
+            mute = ", and squeue does not answer" if run.executor == "slurm" else ""
             raise DataError(
-                f"{folder}: the killed run used the executor {run.executor!r}; its jobs may be alive on other hosts. Hint: "
-                "look (squeue --me) and cancel or await them, then add --jobs-are-gone."
+                f"{folder}: the killed run used the executor {run.executor!r}{mute}; its jobs may be alive on other hosts; "
+                "nothing was changed. Hint: try again when it answers; or look (squeue --me), cancel or await them, then "
+                "add --jobs-are-gone."
             )
     known = {run.pid for run in runs}
-    for driver in _drivers(folder):
+    for driver in running.drivers(folder):
         if driver.pid not in known:
             raise DataError(f"{folder}: a run is beginning ({running.describe(driver)}); nothing was changed.")
-
-
-def _drivers(folder: Path) -> list[psutil.Process]:
-    """Living Snakemake processes of this host that work in `folder`."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            words = process.cmdline()
-            is_snakemake = any(Path(word).name == "snakemake" for word in words[:3]) or words[1:3] == ["-m", "snakemake"]
-            if is_snakemake and Path(process.cwd()).resolve() == folder.resolve() and process.pid != os.getpid():
-                found.append(process)
-    return found
 
 
 def settle(run: Run, *, wait: bool, grace_s: float) -> None:

@@ -298,7 +298,7 @@ def test_a_plain_run_is_refused_while_orphans_write(tmp_path: Path, monkeypatch,
 
 
 def test_words_name_the_directory() -> None:
-    find: Callable[[list[str]], Path | None] = resume._directory_of
+    find: Callable[[list[str]], Path | None] = running.directory_of
     assert find(["-c2", "--directory", "x"]) == find(["-d", "x"]) == find(["--directory=x", "--", "y"]) == Path("x")
     assert find(["-c2"]) is None
     with pytest.raises(DataError, match="must name it"):
