@@ -8,11 +8,13 @@ token in their environment, so they are found whoever their parent is by then. N
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import secrets
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from lib import slurm
-from lib.files import DataError, read_json, write_json
+from lib.files import DataError, disk_errors, read_json, write_json
 
 RUNS = Path("results/.runs")
 TOKEN = "VIPERSIGHT_RUN_TOKEN"
@@ -156,6 +158,28 @@ def note_others() -> str:
         elif where == "elsewhere":
             lines.append(f"note: a run of another host is recorded here ({run.text()}); look there whether it is alive.")
     return "\n".join(lines)
+
+
+@contextmanager
+def alone(folder: Path, program: str) -> Iterator[None]:
+    """Hold the right of a program (resume, launch) to work in this folder; a second one is refused. A kill frees it."""
+    place = folder / RUNS / f"{program}.lock"
+    with disk_errors(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with open(place, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataError(f"{folder}: another `{program}` is at work here. Hint: wait for it.") from error
+            yield
+
+
+def driver_environment() -> dict[str, str]:
+    """What a driver is started with: this environment, its programs first, nothing of another run's."""
+    theirs = (TOKEN, DRIVER_JOB, DRIVER_LOG)
+    environment = {key: value for key, value in os.environ.items() if key not in theirs}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    return environment
 
 
 def directory_of(words: Sequence[str]) -> Path | None:

@@ -1,9 +1,9 @@
 """What all programs share: reading --settings, one-line errors with exit codes, the attempts kept beside long results.
 
 Not here: any stage. Exit codes: 0 done, 1 unexpected error (with traceback), 2 settings or data are wrong (one line, with a
-hint), 3 an earlier attempt of this run ended by a cause that a retry cannot heal, 69 somebody else trains there already (nothing
-was touched), or took this training over, 70 a training hung and was ended, 75 a training was asked to stop or ran out of
-memory on one of its ranks; its state is saved and it goes on when it is started again.
+hint), 3 an earlier attempt of this run ended by a cause that a retry cannot heal, 69 somebody else trains there already
+(nothing was touched), or took this training over, 70 a training hung and was ended, 75 a training was asked to stop or ran
+out of memory on one of its ranks; its state is saved and it goes on when it is started again.
 """
 
 from __future__ import annotations

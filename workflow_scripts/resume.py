@@ -3,27 +3,26 @@
 python -m workflow_scripts.resume [--wait] [-- words for snakemake]        (or: make resume)
 
 Without words the killed run's own are taken. Jobs that outlived their driver, on this host or on Slurm, are ended (a
-training goes on from its last state); with --wait those that run may finish first. A folder in which a run is alive, here or
-on another host, is never unlocked; when squeue does not answer, nothing is changed. Exit code: Snakemake's, or 2 for a
+training goes on from its last state); with --wait those that run may finish first. A folder in which a run is alive, here
+or on another host, is never unlocked; when squeue does not answer, nothing is changed. Exit code: Snakemake's, or 2 for a
 refusal.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from lib import left_jobs, running
-from lib.files import LEFTOVERS, DataError, disk_errors
+from lib.files import LEFTOVERS, DataError
 from lib.running import Run
 from workflow_scripts import _program
 
@@ -44,7 +43,7 @@ def main() -> None:
     given = arguments.parse_args()
 
     folder = (given.directory or running.directory_of(given.words) or Path()).absolute()
-    with _alone(folder):
+    with running.alone(folder, "resume"):
         killed = running.runs(folder / running.RUNS)
         refuse_living(killed, folder, owner_is_gone=given.owner_is_gone, jobs_are_gone=given.jobs_are_gone)
         for run in killed:
@@ -73,20 +72,6 @@ def _place(words: Sequence[str], directory: Path | None, home: str) -> None:
     if directory is not None and running.directory_of(words) is None and Path(home).resolve() != directory.resolve():
         raise DataError("--directory: the words for snakemake must name it, too. Hint: -- --directory DIR …")
     print(f"going on with: snakemake {' '.join(words)}", file=sys.stderr)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the right to resume in this folder; a second one is refused. A kill frees it."""
-    place = folder / running.RUNS / "resume.lock"
-    with disk_errors(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with open(place, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DataError(f"{folder}: another `resume` is at work here. Hint: wait for it.") from error
-            yield
 
 
 def refuse_living(runs: Sequence[Run], folder: Path, *, owner_is_gone: bool, jobs_are_gone: bool) -> None:
@@ -161,9 +146,8 @@ def sweep(results: Path) -> None:
 
 
 def _snakemake(words: Sequence[str], home: str, *, quiet: bool = False) -> int:
-    environment = {key: value for key, value in os.environ.items() if key != running.TOKEN}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     command = [sys.executable, "-m", "snakemake", *words]
+    environment = running.driver_environment()
     return subprocess.run(command, cwd=home, env=environment, capture_output=quiet, check=False).returncode
 
 

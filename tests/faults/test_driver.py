@@ -224,8 +224,9 @@ def dead() -> subprocess.Popen[bytes]:
     ],
 )
 def test_an_owner_that_may_be_alive_is_not_overruled(
-    tmp_path: Path, tally: Tally, changes: Any, says: str, flag: Any
+    tmp_path: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch, changes: Any, says: str, flag: Any
 ) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no Slurm answers
     recorded(tmp_path, **changes)
     tally.refused(KIND, lambda: check(tmp_path), says)
     if flag:
@@ -270,9 +271,9 @@ def test_orphans_may_finish(tmp_path: Path, tally: Tally) -> None:
 
 
 def test_two_resumes_exclude_each_other(tmp_path: Path, tally: Tally) -> None:
-    with resume._alone(tmp_path):
-        tally.refused(KIND, lambda: resume._alone(tmp_path).__enter__(), "another `resume` is at work here")
-    with resume._alone(tmp_path):
+    with running.alone(tmp_path, "resume"):
+        tally.refused(KIND, lambda: running.alone(tmp_path, "resume").__enter__(), "another `resume` is at work here")
+    with running.alone(tmp_path, "resume"):
         pass
 
 

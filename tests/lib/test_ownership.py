@@ -1,7 +1,6 @@
 """One trainer per folder: claims, takeovers, kills at any place, clocks, Slurm's word.
 
-References: a `flock` that the kernel drops at a process' end tells whether two owners ever were one at the same time; a fake
-squeue says what Slurm would.
+References: a `flock`, which the kernel drops at a process' end, tells whether there ever were two owners at the same time.
 """
 
 from __future__ import annotations
@@ -48,9 +47,8 @@ def test_a_claim_says_who_trains_and_goes_with_the_training(tmp_path: Path) -> N
         found = json.loads((tmp_path / "owner.json").read_text())
         assert (found["pid"], found["attempt"], found["fingerprint"]) == (os.getpid(), 3, "f" * 64)
         assert {"host", "started", "job", "token", "beat", "since"} <= found.keys()
-        with pytest.raises(
-            Busy, match=f"is being trained already .*pid {os.getpid()}.*nothing was touched.*`kill {os.getpid()}`"
-        ):
+        says = f"is being trained already .*pid {os.getpid()}.*nothing was touched.*`kill {os.getpid()}`"
+        with pytest.raises(Busy, match=says):
             claim(tmp_path, me())
     assert not (tmp_path / "owner.json").is_symlink()
     with own(tmp_path, "f"):
