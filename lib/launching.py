@@ -169,11 +169,16 @@ def ask_to_stop(run: Run) -> None:
 
 
 def await_end(run: Run, folder: Path, patience_s: float) -> bool:
-    """Whether the driver ended in time."""
+    """Whether the driver, and what worked for it on this host, ended in time."""
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
         recorded = (folder / running.RUNS / f"{run.token}.json").exists()
-        if not recorded or running.state(run) == "gone":
+        if (not recorded or running.state(run) == "gone") and not running.writers(run):
             return True
         time.sleep(1.0 if run.job else POLL_S)
     return False
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a driver left Snakemake's lock."""
+    return any((folder / ".snakemake/locks").glob("*.lock"))

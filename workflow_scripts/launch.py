@@ -124,7 +124,9 @@ def stop(folder: Path, token: str, patience_s: float) -> int:
     if not launching.await_end(run, folder, patience_s):
         print(f"run {run.token} is still ending; --list shows whether it has\nlog: {run.log}", file=sys.stderr)
         return 1
-    left = any((folder / ".snakemake/locks").glob("*.lock"))
+    left = launching.is_locked(folder)
+    if not left:  # it kept the record, because its jobs ended after it
+        running.forget(run, folder / running.RUNS)
     print(f"run {run.token} has ended" + ("; it left its lock: make resume" if left else ""))
     return int(left)
 

@@ -49,9 +49,8 @@ def main() -> None:
         for run in killed:
             print(f"a killed run: {run.text()}", file=sys.stderr)
             settle(run, wait=given.wait, grace_s=given.grace)
-        on_slurm = [run for run in killed if run.executor == "slurm" and not given.jobs_are_gone]
-        if on_slurm:
-            left_jobs.settle(on_slurm, folder, wait=given.wait)
+        if not given.jobs_are_gone:
+            settle_slurm(killed, folder, wait=given.wait)
         words = given.words or (killed[-1].words if killed else [])
         if not words and not killed:
             print(
@@ -120,6 +119,12 @@ def settle(run: Run, *, wait: bool, grace_s: float) -> None:
             print(f"  waiting for {len(left)} processes, {now - begun:.0f} s so far", file=sys.stderr)
             told = now
         time.sleep(0.2)
+
+
+def settle_slurm(runs: Sequence[Run], folder: Path, *, wait: bool) -> None:
+    """The same for jobs that killed runs left on Slurm."""
+    if on_slurm := [run for run in runs if run.executor == "slurm"]:
+        left_jobs.settle(on_slurm, folder, wait=wait)
 
 
 def _signal(processes: Sequence[psutil.Process], *, kill: bool) -> None:
