@@ -136,6 +136,12 @@ def submitted_in(folder: str, *, timeout_s: float = TIMEOUT_S) -> list[Job] | No
     return found
 
 
+def restarts(job: str, *, timeout_s: float = TIMEOUT_S) -> int | None:
+    """How often a job was put back into the queue; None when squeue does not answer or know it."""
+    text = (answer(["squeue", "--noheader", f"--jobs={job}", "--Format=RestartCnt"], timeout_s) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
 def cancel(ids: Sequence[str], *, pending_only: bool = False, timeout_s: float = TIMEOUT_S) -> bool:
     """Cancel jobs; False when Slurm did not take the order. pending_only: those that have begun by now go on."""
     return not ids or answer(["scancel", *(["--state=PENDING"] if pending_only else []), *ids], timeout_s) is not None

@@ -23,7 +23,7 @@ from lib.ownership import BUSY, Busy, Owner, claim, current, living, me, own
 from tests.conftest import PROJECT
 
 
-def written(folder: Path, owner: Owner, number: int = 1, *, age_s: float = 0.0) -> None:
+def lies(folder: Path, owner: Owner, number: int = 1, *, age_s: float = 0.0) -> None:
     """A claim as another process left it, its last beat so long ago."""
     path = folder / ownership.PLACE / f"{number}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,10 +67,10 @@ def test_a_claim_is_released_when_the_training_fails(tmp_path: Path, error: type
 def test_a_killed_owner_of_this_host_is_gone_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
-    written(tmp_path, replace(me(), pid=ended.pid))
+    lies(tmp_path, replace(me(), pid=ended.pid))
     with own(tmp_path, "f"):
         assert f"former trainer is gone (host {me().host}, pid {ended.pid}" in capsys.readouterr().err
-    written(tmp_path, replace(me(), started=me().started - 60), number=7)
+    lies(tmp_path, replace(me(), started=me().started - 60), number=7)
     with own(tmp_path, "f"):
         assert current(tmp_path).number == 8, "a reused number is another process"
 
@@ -95,7 +95,7 @@ def test_an_owner_on_another_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, age_s: float, states: Any, alive: bool
 ) -> None:
     slurm_says(monkeypatch, states)
-    written(tmp_path, elsewhere(**owner), age_s=age_s)
+    lies(tmp_path, elsewhere(**owner), age_s=age_s)
     assert bool(living(current(tmp_path), me())) == alive
     if alive:
         with pytest.raises(Busy, match=r"host node7.*scancel 5" if owner else r"host node7.*`kill \d+` on node7"):
@@ -106,31 +106,36 @@ def test_an_owner_on_another_host(
 
 def test_a_requeued_job_is_its_own_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm_says(monkeypatch, {"5": "RUNNING"})
-    written(tmp_path, elsewhere(job="5", restart=0))
+    lies(tmp_path, elsewhere(job="5", restart=0))
     monkeypatch.setenv("SLURM_JOB_ID", "5")
+    assert not living(current(tmp_path), me()), "a job of one node is nowhere else"
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    monkeypatch.setattr(slurm, "restarts", lambda job: 0)
     assert living(current(tmp_path), me()), "another node of this same job"
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    monkeypatch.setattr(slurm, "restarts", lambda job: 1)
     assert not living(current(tmp_path), me())
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
+    assert living(current(tmp_path), me())
 
 
 def test_the_same_number_in_another_container_is_another_process(tmp_path: Path) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
-    written(tmp_path, replace(me(), pid=ended.pid, space="pid:[1]"))
+    lies(tmp_path, replace(me(), pid=ended.pid, space="pid:[1]"))
     assert living(current(tmp_path), me()), "its process cannot be seen from here; its beat is fresh"
-    written(tmp_path, replace(me(), pid=ended.pid, space="pid:[1]"), age_s=200)
+    lies(tmp_path, replace(me(), pid=ended.pid, space="pid:[1]"), age_s=200)
     assert not living(current(tmp_path), me())
 
 
 def test_the_clock_is_that_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(tmp_path, elsewhere())
+    lies(tmp_path, elsewhere())
     monkeypatch.setattr(time, "time", lambda: 9e9)
     assert living(current(tmp_path), me())
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"id": 1}'])
 def test_a_damaged_claim_blocks_for_two_minutes_only(tmp_path: Path, content: str) -> None:
-    written(tmp_path, me())
+    lies(tmp_path, me())
     path = tmp_path / ownership.PLACE / "1.json"
     path.write_text(content)
     with pytest.raises(Busy, match=r"1\.json: a claim that is being written, or damaged"):
@@ -155,7 +160,7 @@ def test_beats_are_told_and_outlast_a_full_disk(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / ownership.PLACE / "1.json"
     held.watch(every_s=0.05)
     until(lambda: json.loads(path.read_text())["beat"] != "before")
-    monkeypatch.setattr(ownership, "_written", lambda *given: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(ownership, "written", lambda *given: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     os.utime(path, (1, 1))
     until(lambda: path.stat().st_mtime > 1)
     assert "No space left" in capsys.readouterr().err
@@ -186,7 +191,7 @@ def test_who_was_taken_over_ends_with_all_that_it_started(tmp_path: Path) -> Non
     words = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT)
     child = int(process.stdout.readline())
-    written(tmp_path, elsewhere(), number=2)
+    lies(tmp_path, elsewhere(), number=2)
     assert process.wait(timeout=20) == BUSY
     assert "was taken over (host node7" in process.stderr.read()
     until(lambda: not running.lives(child, 0.0) and not Path(f"/proc/{child}/cmdline").exists())
@@ -239,7 +244,7 @@ def test_of_fifty_that_see_a_dead_owner_one_wins(tmp_path: Path, round_: int) ->
     script = CLAIMANT.replace("held.release()", "sys.stdin.readline(); break").replace("continue", "break")
     ended = subprocess.Popen(["true"])
     ended.wait()
-    written(tmp_path, replace(me(), pid=ended.pid), number=4)
+    lies(tmp_path, replace(me(), pid=ended.pid), number=4)
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": PROJECT}
     words = [sys.executable, "-c", script, str(tmp_path)]
     processes = [subprocess.Popen([*words, str(seed), "30"], **pipes) for seed in range(50)]
