@@ -182,9 +182,15 @@ def claim(folder: Path, owner: Owner) -> Held:
                 claim_path(place, number).unlink()
         if newest is not None and newest.owner is not None and not newest.owner.released:
             print(f"note: {folder}: its former trainer is gone ({newest.owner.text()})", file=sys.stderr)
-        sweep(place, number)
-        write_link(folder / PUBLIC, f"{PLACE}/{claim_path(place, number).name}")
-    return Held(folder, number, owner)
+        held = Held(folder, number, owner)
+        with suppress(OSError):
+            sweep(place, number)
+        try:
+            write_link(folder / PUBLIC, f"{PLACE}/{claim_path(place, number).name}")
+        except BaseException:
+            held.release()
+            raise
+    return held
 
 
 def leave(held: Held) -> None:
