@@ -127,14 +127,18 @@ def lives(pid: int, started: float) -> bool:
     return False
 
 
-def writers(run: Run) -> list[psutil.Process]:
-    """The living processes of this host that work for a run, but not its driver nor this process."""
+def writers(run: Run, *, in_jobs: bool = True) -> list[psutil.Process]:
+    """The living processes of this host that work for a run, but not its driver nor this process.
+
+    in_jobs: those inside of Slurm jobs, too.
+    """
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # ended meanwhile, or someone else's
             if process.pid in (run.pid, os.getpid()) or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if process.environ().get(TOKEN) == run.token:
+            environment = process.environ()
+            if environment.get(TOKEN) == run.token and (in_jobs or "SLURM_JOB_ID" not in environment):
                 found.append(process)
     return found
 
@@ -193,27 +197,42 @@ def directory_of(words: Sequence[str]) -> Path | None:
 
 
 def drivers(folder: Path) -> list[psutil.Process]:
-    """Living Snakemake processes of this host that work in `folder`."""
+    """Living Snakemake processes of this host that work in `folder`, but not those inside of jobs, which carry a token."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             words = process.cmdline()
             is_snakemake = any(Path(word).name == "snakemake" for word in words[:3]) or words[1:3] == ["-m", "snakemake"]
-            if is_snakemake and Path(process.cwd()).resolve() == folder.resolve() and process.pid != os.getpid():
+            if not is_snakemake or process.pid == os.getpid() or process.environ().get(TOKEN):
+                continue
+            if Path(process.cwd()).resolve() == folder.resolve():
                 found.append(process)
     return found
 
 
+def _left_on_slurm(run: Run) -> list[str]:
+    """The Slurm jobs that a killed run left. DataError when squeue does not answer."""
+    if run.executor != "slurm" or not run.jobs_name:
+        return []
+    jobs = slurm.queued(name=run.jobs_name)
+    if jobs is None:
+        raise DataError(
+            f"squeue does not answer, and a killed run ({run.text()}) may have left jobs on Slurm. Hint: try again when it "
+            "does; when you know that none is left: make resume WORDS=--jobs-are-gone"
+        )
+    return [f"Slurm job {job.id}, {job.state}: {job.comment}" for job in jobs if job.active]
+
+
 def refuse_orphans() -> None:
-    """DataError when jobs of a killed run still write here; records of killed runs without any are dropped."""
+    """DataError when jobs of a killed run still write here, or may; records of killed runs without any are dropped."""
     for run in runs():
         if state(run) != "gone":
             continue
-        left = writers(run)
+        left = [describe(process) for process in writers(run)] or _left_on_slurm(run)
         if left:
-            listed = "\n  ".join(describe(process) for process in left[:5])
+            listed = "\n  ".join(left[:5])
             raise DataError(
-                f"{len(left)} processes of a killed run ({run.text()}) still write here:\n  {listed}\n"
+                f"{len(left)} processes or jobs of a killed run ({run.text()}) still write here:\n  {listed}\n"
                 "Hint: `make resume` ends them and goes on; two writers would spoil each other's files."
             )
         forget(run)

@@ -102,14 +102,18 @@ def refuse_living(runs: Sequence[Run], folder: Path, *, owner_is_gone: bool, job
 
 
 def settle(run: Run, *, wait: bool, grace_s: float) -> None:
-    """Return when no process works for a killed run any more: awaited, or ended (asked first, killed after the grace)."""
+    """Return when no process works for a killed run any more: awaited, or ended (asked first, killed after the grace).
+
+    Those inside of jobs that it submitted to Slurm are Slurm's to end.
+    """
+    in_jobs = run.executor != "slurm"
     begun = told = time.monotonic()
-    left = running.writers(run)
+    left = running.writers(run, in_jobs=in_jobs)
     for process in left:
         print(f"  it left {running.describe(process)}", file=sys.stderr)
     if not wait:
         _signal(left, kill=False)
-    while left := running.writers(run):
+    while left := running.writers(run, in_jobs=in_jobs):
         now = time.monotonic()
         if not wait and now - begun > grace_s:
             _signal(left, kill=True)
