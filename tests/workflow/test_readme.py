@@ -74,6 +74,8 @@ def test_command(demo: Path, page: str, command: str) -> None:
         pytest.skip("make is not installed")
     if words[0] == "make" or (words[0] == "snakemake" and "--report" not in words):
         words.insert(1, "-n")
+    if "workflow_scripts.launch" in words and "--" in words:
+        words.append("-n")  # what is launched is a dry run
     if "workflow_scripts.tune" in words:
         words.append("-n")
     if "--profile" in words:
