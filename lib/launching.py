@@ -153,8 +153,11 @@ def last_lines(log: Path) -> str:
 def ask_to_stop(run: Run) -> None:
     """Interrupt a living driver, as Ctrl-C would; local jobs are asked to save and leave. DataError: it is out of reach."""
     if run.job:
-        if not slurm.interrupt(run.job):
+        if not slurm.send("INT", run.job, to_all=False):
             raise DataError(f"Slurm did not take the signal for job {run.job}. Hint: try again; or scancel {run.job}")
+        if run.executor in running.LOCAL:
+            time.sleep(1.0)  # the driver first: it then starts nothing new
+            slurm.send("TERM", run.job, to_all=True)
         return
     if running.state(run) == "elsewhere":
         raise DataError(

@@ -147,9 +147,9 @@ def cancel(ids: Sequence[str], *, pending_only: bool = False, timeout_s: float =
     return not ids or answer(["scancel", *(["--state=PENDING"] if pending_only else []), *ids], timeout_s) is not None
 
 
-def interrupt(job: str, *, timeout_s: float = TIMEOUT_S) -> bool:
-    """Send SIGINT to a job's batch process alone, as Ctrl-C would; False when Slurm did not take the order."""
-    return answer(["scancel", "--signal=INT", "--batch", job], timeout_s) is not None
+def send(signal: str, job: str, *, to_all: bool, timeout_s: float = TIMEOUT_S) -> bool:
+    """Send a signal (INT, TERM …) to a job's batch process, alone or with all that it started; False: not taken."""
+    return answer(["scancel", f"--signal={signal}", "--full" if to_all else "--batch", job], timeout_s) is not None
 
 
 def seconds(text: str) -> float | None:

@@ -273,3 +273,41 @@ def test_kills_at_any_place_leave_no_second_owner_and_no_stuck_lock(tmp_path: Pa
     assert sum(lines.count("won") for lines in told) > 20
     with own(tmp_path, "f"):  # whatever the dead left, the next one gets it
         pass
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lib import ownership
+left = int(sys.argv[2])
+
+def count(event, given):
+    global left
+    if event in ("open", "os.link", "os.rename", "os.remove", "os.symlink", "os.listdir", "os.mkdir"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+owner = ownership.me()
+sys.addaudithook(count)
+held = ownership.claim(Path(sys.argv[1]), owner)
+held.beat()
+held.release()
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_before_any_file_operation_leaves_a_lock_that_the_next_one_gets(tmp_path: Path) -> None:
+    """Every operation of a claim after a dead owner, a beat and a release in turn."""
+    killed = 0
+    for place in range(1, 200):
+        folder = tmp_path / str(place)
+        lies(folder, replace(me(), started=1.0))
+        done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(place)], cwd=PROJECT, check=False)
+        with own(folder, "f") as held:
+            assert held.is_ours() and json.loads((folder / "owner.json").read_text())["id"] == held.owner.id
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        killed += 1
+    assert killed > 20 and done.returncode == 0
