@@ -66,6 +66,7 @@ onstart:
 
 
 onsuccess:
+    end_run()
     print(
         f"\nStudy {STUDY.study}: all that was asked for is made.",
         *(f"  {path}" for path in board_pages()),
@@ -76,6 +77,7 @@ onsuccess:
 
 
 onerror:
+    end_run()
     print(
         "\nThe run stopped. Logs: results/logs/, one per output under the same path; the failed ones are named above.",
         "Hint: the same command goes on from here; `python -m workflow_scripts.status --failed` says why jobs failed.",

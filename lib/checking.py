@@ -21,7 +21,7 @@ from lib import running
 from lib.files import LEFTOVERS, PARTIAL, DataError, read_json, sha256_file
 from lib.provenance import meta_path
 
-NOT_RESULTS = ("raw", "logs", "benchmarks", "definitions", ".runs", "attempts", "state")
+NOT_RESULTS = ("raw", "logs", "benchmarks", "definitions", ".runs", "attempts", "state", ".owner", ".finished")
 RESUME = "make resume"
 
 
@@ -192,14 +192,19 @@ def _killed_runs(results: Path) -> list[Hole]:
 
 
 def _incomplete(folder: Path) -> list[Hole]:
-    """Outputs that Snakemake marked when their job began and that still carry the mark."""
+    """Outputs that stand though their job did not end."""
+    again = f"{RESUME}, or the same command again"
+    names = [name for name in unfinished_outputs(folder) if (folder / name).exists()]
+    return [Hole(name, "belongs to a job that did not end", again) for name in names]
+
+
+def unfinished_outputs(folder: Path) -> list[str]:
+    """Outputs that Snakemake marked when their job began and that still carry the mark; folder: where it was run."""
     marks = folder / ".snakemake" / "incomplete"
-    holes = []
-    for path in marks.rglob("*") if marks.is_dir() else ():
-        name = _marked(path.relative_to(marks).parts) if path.is_file() else None
-        if name and (folder / name).exists():
-            holes.append(Hole(name, "belongs to a job that did not end", f"{RESUME}, or the same command again"))
-    return holes
+    found = (
+        (_marked(path.relative_to(marks).parts) for path in marks.rglob("*") if path.is_file()) if marks.is_dir() else ()
+    )
+    return [name for name in found if name]
 
 
 def _marked(parts: Sequence[str]) -> str | None:

@@ -8,6 +8,7 @@ Not here: submitting jobs, which Snakemake's executor plugin does.
 from __future__ import annotations
 
 import getpass
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -33,6 +34,7 @@ ACTIVE = frozenset(
     ]
 )
 """States of jobs that run, or will without anybody's doing; a job in any other state has ended."""
+_RUN_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +130,38 @@ def known_among(listed: Iterable[Job], ids: Iterable[str], *, timeout_s: float =
     return {number: job for number, job in known.items() if number in wanted}
 
 
-def cancel(ids: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> bool:
-    """Cancel jobs; False when Slurm did not take the order."""
-    return not ids or answer(["scancel", *ids], timeout_s) is not None
+def submitted_in(folder: str, *, timeout_s: float = TIMEOUT_S) -> list[Job] | None:
+    """Jobs of this user that Snakemake submitted to work in `folder`, ended ones included; None as in `queued`.
+
+    Its plugin names a run's jobs by a UUID and comments them `rule_…`; a person's own jobs there are none of them.
+    """
+    words = ["squeue", "--states=all", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%N|%j|%k|%Z"]
+    text = answer(words, timeout_s)
+    if text is None:
+        return None
+    found = []
+    for line in text.splitlines():
+        fields = line.strip().split("|", 5)
+        if len(fields) == 6 and fields[5] == folder and fields[4].startswith("rule_") and _RUN_NAME.search(fields[3]):
+            number, state, node, of_name, comment, _ = fields
+            found.append(Job(id=number, state=state, name=of_name, node=node, comment=comment))
+    return found
+
+
+def restarts(job: str, *, timeout_s: float = TIMEOUT_S) -> int | None:
+    """How often a job was put back into the queue; None when squeue does not answer or know it."""
+    text = (answer(["squeue", "--noheader", f"--jobs={job}", "--Format=RestartCnt"], timeout_s) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def cancel(ids: Sequence[str], *, pending_only: bool = False, timeout_s: float = TIMEOUT_S) -> bool:
+    """Cancel jobs; False when Slurm did not take the order. pending_only: those that have begun by now go on."""
+    return not ids or answer(["scancel", *(["--state=PENDING"] if pending_only else []), *ids], timeout_s) is not None
+
+
+def send(signal: str, job: str, *, to_all: bool, timeout_s: float = TIMEOUT_S) -> bool:
+    """Send a signal (INT, TERM …) to a job's batch process, alone or with all that it started; False: not taken."""
+    return answer(["scancel", f"--signal={signal}", "--full" if to_all else "--batch", job], timeout_s) is not None
 
 
 def seconds(text: str) -> float | None:

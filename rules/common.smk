@@ -12,7 +12,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from lib import running
+from lib import finished, running
 from lib.config.base import VipersightError
 from lib.config.commandline import read_config
 from lib.config.inputs import Inputs
@@ -91,6 +91,16 @@ if workflow.is_main_process and "set" in TYPED.texts:
     tell_what_is_replaced()
 
 
+def jobs_name():
+    """The name that the Slurm plugin gives to all jobs of this run, "" elsewhere: a killed run's jobs are found by it."""
+    return str(getattr(getattr(workflow.scheduler, "_executor", None), "run_uuid", ""))
+
+
+def end_run():
+    """Snakemake knows now what is finished."""
+    finished.settle(Path("results"))
+
+
 def begin_run():
     """Write down who runs and what this run is about: the resolved study, and which names it defines."""
     import yaml
@@ -102,7 +112,9 @@ def begin_run():
             sys.argv[1:],
             str(workflow.workdir_init),
             workflow.executor_plugin.name,
+            jobs_name(),
         )
+        finished.settle(Path("results"))
     except VipersightError as refusal:
         raise WorkflowError(str(refusal))
 

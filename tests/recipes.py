@@ -16,7 +16,10 @@ from lib.files import sha256_text
 
 PROJECT = Path(__file__).resolve().parents[1]
 RECORD = PROJECT / "tests" / "recipes.json"
-NO_EFFECT = ("lib.config", "lib.provenance", "lib.files", "workflow_scripts._program", "lib.data.progress")
+NO_EFFECT = (
+    *("lib.config", "lib.provenance", "lib.files", "workflow_scripts._program", "lib.data.progress"),
+    *("lib.claims", "lib.ownership", "lib.finished", "lib.running", "lib.slurm", "lib.checking"),
+)
 """Modules that shape messages, checks and records, not results; settings themselves are params."""
 
 

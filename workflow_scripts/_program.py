@@ -1,9 +1,9 @@
 """What all programs share: reading --settings, one-line errors with exit codes, the attempts kept beside long results.
 
 Not here: any stage. Exit codes: 0 done, 1 unexpected error (with traceback), 2 settings or data are wrong (one line, with a
-hint), 3 an earlier attempt of this run ended by a cause that a retry cannot heal, 70 a training hung and was ended, 75 a
-training was asked to stop or ran out of memory on one of its ranks; its state is saved and it goes on when it is started
-again.
+hint), 3 an earlier attempt of this run ended by a cause that a retry cannot heal, 69 somebody else trains there already
+(nothing was touched), or took this training over, 70 a training hung and was ended, 75 a training was asked to stop or ran
+out of memory on one of its ranks; its state is saved and it goes on when it is started again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from lib.attempts import cancelled_by_a_person
 from lib.config.base import ConfigError, VipersightError, explain
 from lib.files import DataError, read_json, write_json
+from lib.ownership import BUSY, Busy
 from lib.provenance import peak_memory_mb
 from lib.training.preemption import PREEMPTED, Preempted
 
@@ -75,6 +76,9 @@ def run(main: Callable[[], None]) -> None:
     except EarlierAttemptFinal as refusal:
         print(f"error: {refusal}", file=sys.stderr)
         sys.exit(NOT_AGAIN)
+    except Busy as taken:
+        print(f"error: {taken}", file=sys.stderr)
+        sys.exit(BUSY)
     except Preempted as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
         sys.exit(PREEMPTED)

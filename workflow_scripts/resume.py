@@ -2,27 +2,27 @@
 
 python -m workflow_scripts.resume [--wait] [-- words for snakemake]        (or: make resume)
 
-Without words the killed run's own are taken. Jobs that outlived their driver are ended (a training goes on from its last
-state); with --wait they may finish first. A folder in which a run is alive, here or on another host, is never
-unlocked. Exit code: Snakemake's, or 2 for a refusal.
+Without words the killed run's own are taken. Jobs that outlived their driver, on this host or on Slurm, are ended (a
+training goes on from its last state); with --wait those that run may finish first. A folder in which a run is alive, here
+or on another host, is never unlocked; when squeue does not answer, nothing is changed. Exit code: Snakemake's, or 2 for a
+refusal.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-from lib import running
-from lib.files import LEFTOVERS, DataError, disk_errors
+from lib import left_jobs, running
+from lib.files import LEFTOVERS, DataError
 from lib.running import Run
 from workflow_scripts import _program
 
@@ -36,17 +36,21 @@ def main() -> None:
     arguments.add_argument("--wait", action="store_true", help="let jobs that outlived their driver finish first")
     arguments.add_argument("--grace", type=float, default=30.0, help="seconds that jobs get to stop by themselves")
     arguments.add_argument("--owner-is-gone", action="store_true", help="you looked: the run of the other host is dead")
-    arguments.add_argument("--jobs-are-gone", action="store_true", help="you looked: no cluster job of the run is left")
+    arguments.add_argument(
+        "--jobs-are-gone", action="store_true", help="you looked: no cluster job of the run is left; Slurm is not asked"
+    )
     arguments.add_argument("words", nargs="*", help="after `--`: words for snakemake; default: those of the killed run")
     given = arguments.parse_args()
 
-    folder = (given.directory or _directory_of(given.words) or Path()).absolute()
-    with _alone(folder):
+    folder = (given.directory or running.directory_of(given.words) or Path()).absolute()
+    with running.alone(folder, "resume"):
         killed = running.runs(folder / running.RUNS)
         refuse_living(killed, folder, owner_is_gone=given.owner_is_gone, jobs_are_gone=given.jobs_are_gone)
         for run in killed:
             print(f"a killed run: {run.text()}", file=sys.stderr)
             settle(run, wait=given.wait, grace_s=given.grace)
+        if not given.jobs_are_gone:
+            settle_slurm(killed, folder, wait=given.wait)
         words = given.words or (killed[-1].words if killed else [])
         if not words and not killed:
             print(
@@ -62,35 +66,11 @@ def main() -> None:
         sys.exit(_snakemake(["--rerun-incomplete", *(word for word in words if word != "--rerun-incomplete")], home))
 
 
-def _directory_of(words: Sequence[str]) -> Path | None:
-    """The folder that `--directory` names among words for snakemake."""
-    for place, word in enumerate(words):
-        if word in ("--directory", "-d") and place + 1 < len(words):
-            return Path(words[place + 1])
-        if word.startswith("--directory="):
-            return Path(word.partition("=")[2])
-    return None
-
-
 def _place(words: Sequence[str], directory: Path | None, home: str) -> None:
     """Say what is about to be run, and refuse a --directory that the words do not repeat."""
-    if directory is not None and _directory_of(words) is None and Path(home).resolve() != directory.resolve():
+    if directory is not None and running.directory_of(words) is None and Path(home).resolve() != directory.resolve():
         raise DataError("--directory: the words for snakemake must name it, too. Hint: -- --directory DIR …")
     print(f"going on with: snakemake {' '.join(words)}", file=sys.stderr)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the right to resume in this folder; a second one is refused. A kill frees it."""
-    place = folder / running.RUNS / "resume.lock"
-    with disk_errors(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with open(place, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DataError(f"{folder}: another `resume` is at work here. Hint: wait for it.") from error
-            yield
 
 
 def refuse_living(runs: Sequence[Run], folder: Path, *, owner_is_gone: bool, jobs_are_gone: bool) -> None:
@@ -106,38 +86,34 @@ def refuse_living(runs: Sequence[Run], folder: Path, *, owner_is_gone: bool, job
                 f"{folder}: the run belongs to another host ({run.text()}); nothing was changed. Hint: look there "
                 f"(ssh {run.host} ps -p {run.pid}); when it is dead, add --owner-is-gone."
             )
-        if run.executor not in running.LOCAL and not jobs_are_gone:
+        if run.executor in running.LOCAL or jobs_are_gone:
+            continue
+        if run.executor != "slurm" or left_jobs.find([run], folder) is None:
+            mute = ", and squeue does not answer" if run.executor == "slurm" else ""
             raise DataError(
-                f"{folder}: the killed run used the executor {run.executor!r}; its jobs may be alive on other hosts. Hint: "
-                "look (squeue --me) and cancel or await them, then add --jobs-are-gone."
+                f"{folder}: the killed run used the executor {run.executor!r}{mute}; its jobs may be alive on other hosts; "
+                "nothing was changed. Hint: try again when it answers; or look (squeue --me), cancel or await them, then "
+                "add --jobs-are-gone."
             )
     known = {run.pid for run in runs}
-    for driver in _drivers(folder):
+    for driver in running.drivers(folder):
         if driver.pid not in known:
             raise DataError(f"{folder}: a run is beginning ({running.describe(driver)}); nothing was changed.")
 
 
-def _drivers(folder: Path) -> list[psutil.Process]:
-    """Living Snakemake processes of this host that work in `folder`."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            words = process.cmdline()
-            is_snakemake = any(Path(word).name == "snakemake" for word in words[:3]) or words[1:3] == ["-m", "snakemake"]
-            if is_snakemake and Path(process.cwd()).resolve() == folder.resolve() and process.pid != os.getpid():
-                found.append(process)
-    return found
-
-
 def settle(run: Run, *, wait: bool, grace_s: float) -> None:
-    """Return when no process works for a killed run any more: awaited, or ended (asked first, killed after the grace)."""
+    """Return when no process works for a killed run any more: awaited, or ended (asked first, killed after the grace).
+
+    Those inside of jobs that it submitted to Slurm are Slurm's to end.
+    """
+    in_jobs = run.executor != "slurm"
     begun = told = time.monotonic()
-    left = running.writers(run)
+    left = running.writers(run, in_jobs=in_jobs)
     for process in left:
         print(f"  it left {running.describe(process)}", file=sys.stderr)
     if not wait:
         _signal(left, kill=False)
-    while left := running.writers(run):
+    while left := running.writers(run, in_jobs=in_jobs):
         now = time.monotonic()
         if not wait and now - begun > grace_s:
             _signal(left, kill=True)
@@ -147,6 +123,12 @@ def settle(run: Run, *, wait: bool, grace_s: float) -> None:
             print(f"  waiting for {len(left)} processes, {now - begun:.0f} s so far", file=sys.stderr)
             told = now
         time.sleep(0.2)
+
+
+def settle_slurm(runs: Sequence[Run], folder: Path, *, wait: bool) -> None:
+    """The same for jobs that killed runs left on Slurm."""
+    if on_slurm := [run for run in runs if run.executor == "slurm"]:
+        left_jobs.settle(on_slurm, folder, wait=wait)
 
 
 def _signal(processes: Sequence[psutil.Process], *, kill: bool) -> None:
@@ -173,9 +155,8 @@ def sweep(results: Path) -> None:
 
 
 def _snakemake(words: Sequence[str], home: str, *, quiet: bool = False) -> int:
-    environment = {key: value for key, value in os.environ.items() if key != running.TOKEN}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     command = [sys.executable, "-m", "snakemake", *words]
+    environment = running.driver_environment()
     return subprocess.run(command, cwd=home, env=environment, capture_output=quiet, check=False).returncode
 
 

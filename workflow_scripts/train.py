@@ -7,8 +7,9 @@ python -m workflow_scripts.train --settings JSON --seed 0 --subset results/subse
 A killed training goes on from `state/` beside the output when settings and data are the same; every try is kept in
 `attempts/`. A training whose loss is no number ends well with that status: it is a result. One of our own loop saves its
 state and leaves with code 75 on SIGTERM, on SIGUSR1 and when --time-budget is used up (in a scheduler's job: --runtime);
-started again, it goes on at the exact step. With `running.launcher` torchrun, accelerate or srun, that launcher starts this
-program once for every rank.
+started again, it goes on at the exact step. While a training lives, `owner.json` beside the output names it; a second one
+for the same folder leaves at once with code 69 and touches nothing. With `running.launcher` torchrun, accelerate or srun,
+that launcher starts this program once for every rank.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from lib import provenance
+from lib import finished, ownership, provenance, running
 from lib.config.running import Running
 from lib.files import atomic, sha256_file, write_json, write_link, write_text
 from lib.tasks import Trained, TrainJob, task
@@ -67,19 +69,29 @@ def main() -> None:
     )
     make = task(given.settings["task"]).train
     if not Running.of_this_run().is_first():
-        make(job)  # a further rank of a training: the first one keeps records and results
+        if not finished.stands(folder, fingerprint):
+            make(job)  # a further rank of a training: the first one keeps records and results
         return
-    with _program.attempt(folder, fingerprint, given.attempt) as attempt:
-        trained = make(replace(job, on_progress=attempt.keep))
-        keep_results(trained, folder)
-    cost = _program.attempts_so_far(folder, fingerprint)
-    weights = folder / "model.weights"
-    write_json(
-        given.output, trained.card | cost | {"sha256": sha256_file(weights), "seed": given.seed, "fingerprint": fingerprint}
-    )
-    outputs = [weights, given.output, folder / "history.csv"]
-    provenance.record(outputs, stage="train", settings=given.settings | {"seed": given.seed}, inputs=inputs, extra=cost)
-    shutil.rmtree(folder / "state", ignore_errors=True)  # only now: until all results stand, a kill goes on from it
+    with ownership.own(folder, fingerprint) as held:
+        if finished.stands(folder, fingerprint):
+            finished.restore(folder)
+            print(f"{folder}: another run finished this very training meanwhile; its results are taken.", file=sys.stderr)
+            return
+        finished.forget(folder)
+        with _program.attempt(folder, fingerprint, given.attempt) as attempt:
+            held.keep(attempt=attempt.facts["attempt"])
+            trained = make(replace(job, on_progress=attempt.keep))
+            keep_results(trained, folder)
+        cost = _program.attempts_so_far(folder, fingerprint)
+        weights, history = folder / "model.weights", folder / "history.csv"
+        own = {"sha256": sha256_file(weights), "seed": given.seed, "fingerprint": fingerprint}
+        write_json(given.output, trained.card | cost | own)
+        settings = given.settings | {"seed": given.seed}
+        outputs = [weights, given.output, history]
+        provenance.record(outputs, stage="train", settings=settings, inputs=inputs, extra=cost)
+        if os.environ.get(running.TOKEN):  # by hand, nobody deletes them
+            finished.keep([*outputs, provenance.meta_path(weights)])
+        shutil.rmtree(folder / "state", ignore_errors=True)  # only now: until all results stand, a kill goes on from it
 
 
 def scheduled(runtime_s: float | None) -> float | None:

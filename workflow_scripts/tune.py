@@ -221,6 +221,7 @@ def _clear(trainings: Any, directory: Path) -> None:
     resume.refuse_living(killed, directory.absolute(), owner_is_gone=False, jobs_are_gone=False)
     for run in killed:
         resume.settle(run, wait=False, grace_s=30)
+    resume.settle_slurm(killed, directory.absolute(), wait=False)
     resume.unlock(trainings.command([])[:-1], directory.absolute(), os.getcwd())
     resume.sweep(directory / "results")
     for run in killed:

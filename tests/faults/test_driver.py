@@ -46,12 +46,25 @@ class Folder:
 
     def start(self, program: list[str] | None = None) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", *(program or ["snakemake", *self.words])]
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        environment.pop(running.TOKEN, None)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        run = subprocess.Popen(words, cwd=self.path, env=environment, start_new_session=True, **pipes)
+        run = subprocess.Popen(words, cwd=self.path, env=self.environment(), start_new_session=True, **pipes)
         self.started.append(run)
         return run
+
+    def environment(self) -> dict[str, str]:
+        return running.driver_environment() | {"PYTHONPATH": str(PROJECT)}
+
+    def end(self) -> None:
+        """End what the test left."""
+        for run in self.runs():
+            if running.state(run) == "alive":
+                os.kill(run.pid, signal.SIGKILL)
+        for process in self.writing():
+            process.kill()
+        for run in self.started:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
 
     def run(self, *program: str, timeout: float = 240) -> tuple[int, str]:
         run = self.start(list(program))
@@ -65,10 +78,7 @@ class Folder:
         return [process for run in self.runs() for process in running.writers(run)]
 
     def until_writing(self, seconds: float = 90) -> None:
-        end = time.monotonic() + seconds
-        while not any(self.path.glob("results/videos/site/raw/videos/*.mp4")):
-            assert time.monotonic() < end, "the download did not begin"
-            time.sleep(0.05)
+        until(lambda: any(self.path.glob("results/videos/site/raw/videos/*.mp4")), seconds)
 
     def content(self) -> list[str]:
         return sorted(read_table(self.path / TARGET, MANIFEST)["sha256"])
@@ -78,12 +88,14 @@ class Folder:
 def folder(tmp_path: Path) -> Any:
     made = Folder(tmp_path / "work")
     yield made
-    for process in made.writing():
-        process.kill()
-    for run in made.started:
-        if run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+    made.end()
+
+
+def until(true: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "what the test waits for did not come"
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +236,9 @@ def dead() -> subprocess.Popen[bytes]:
     ],
 )
 def test_an_owner_that_may_be_alive_is_not_overruled(
-    tmp_path: Path, tally: Tally, changes: Any, says: str, flag: Any
+    tmp_path: Path, tally: Tally, monkeypatch: pytest.MonkeyPatch, changes: Any, says: str, flag: Any
 ) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no Slurm answers
     recorded(tmp_path, **changes)
     tally.refused(KIND, lambda: check(tmp_path), says)
     if flag:
@@ -270,9 +283,9 @@ def test_orphans_may_finish(tmp_path: Path, tally: Tally) -> None:
 
 
 def test_two_resumes_exclude_each_other(tmp_path: Path, tally: Tally) -> None:
-    with resume._alone(tmp_path):
-        tally.refused(KIND, lambda: resume._alone(tmp_path).__enter__(), "another `resume` is at work here")
-    with resume._alone(tmp_path):
+    with running.alone(tmp_path, "resume"):
+        tally.refused(KIND, lambda: running.alone(tmp_path, "resume").__enter__(), "another `resume` is at work here")
+    with running.alone(tmp_path, "resume"):
         pass
 
 
@@ -298,7 +311,7 @@ def test_a_plain_run_is_refused_while_orphans_write(tmp_path: Path, monkeypatch,
 
 
 def test_words_name_the_directory() -> None:
-    find: Callable[[list[str]], Path | None] = resume._directory_of
+    find: Callable[[list[str]], Path | None] = running.directory_of
     assert find(["-c2", "--directory", "x"]) == find(["-d", "x"]) == find(["--directory=x", "--", "y"]) == Path("x")
     assert find(["-c2"]) is None
     with pytest.raises(DataError, match="must name it"):

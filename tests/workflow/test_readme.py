@@ -63,7 +63,7 @@ def test_there_are_commands_to_test() -> None:
 
 @pytest.mark.parametrize(("page", "command"), ALL, ids=[f"{page}: {command}" for page, command in ALL])
 def test_command(demo: Path, page: str, command: str) -> None:
-    """make, snakemake and tune as a dry run (the demo itself did run, and test_tune.py tunes); everything else for real."""
+    """make, snakemake, launch and tune as a dry run (the demo did run, test_tune.py tunes); everything else for real."""
     words = shlex.split(command, comments=True)
     while re.match(r"[A-Z_]+=", words[0]):
         words = words[1:]
@@ -74,7 +74,7 @@ def test_command(demo: Path, page: str, command: str) -> None:
         pytest.skip("make is not installed")
     if words[0] == "make" or (words[0] == "snakemake" and "--report" not in words):
         words.insert(1, "-n")
-    if "workflow_scripts.tune" in words:
+    if "workflow_scripts.tune" in words or words[-3:-1] == ["workflow_scripts.launch", "--"]:
         words.append("-n")
     if "--profile" in words:
         profile = ["--partition", "gpu", "--unchecked", "--folder", str(demo / ".config/snakemake")]
