@@ -15,6 +15,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -102,6 +103,7 @@ class Held:
 
     def __init__(self, folder: Path, number: int, owner: Owner) -> None:
         self.folder, self.number, self.owner = folder, number, owner
+        self.unseen_s = 0.0  # how long the former owner may live on unseen: on a node that the network has lost
         self._over, self._writing = threading.Event(), threading.Lock()
 
     def keep(self, *, attempt: int) -> None:
@@ -159,6 +161,7 @@ def own(folder: Path, fingerprint: str) -> Iterator[Held]:
     held = claim(folder, me(fingerprint))
     held.watch()
     try:
+        time.sleep(held.unseen_s)
         yield held
     finally:
         held.release()
@@ -183,6 +186,7 @@ def claim(folder: Path, owner: Owner) -> Held:
         if newest is not None and newest.owner is not None and not newest.owner.released:
             print(f"note: {folder}: its former trainer is gone ({newest.owner.text()})", file=sys.stderr)
         held = Held(folder, number, owner)
+        held.unseen_s = _may_live_on(newest.owner if newest else None, owner)
         with suppress(OSError):
             sweep(place, number)
         try:
@@ -191,6 +195,12 @@ def claim(folder: Path, owner: Owner) -> Held:
             held.release()
             raise
     return held
+
+
+def _may_live_on(former: Owner | None, by: Owner) -> float:
+    """Seconds that a former owner needs to see, at its next beat, that it was followed; 0 where it is known to be dead."""
+    known = former is None or former.released or (former.host, former.space) == (by.host, by.space)
+    return 0.0 if known else 1.5 * BEAT_S
 
 
 def leave(held: Held) -> None:
