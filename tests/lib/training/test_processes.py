@@ -91,7 +91,7 @@ def test_a_launcher_that_did_not_start_this_process_is_named(monkeypatch: pytest
         monkeypatch.delenv(name, raising=False)
     given = {"device": "cpu", "devices": 2, "precision": "fp32"}
     with pytest.raises(
-        ConfigError, match=r"launcher torchrun did not start this process \(RANK.*Hint: torchrun --nproc-per-"
+        ConfigError, match=r"launcher torchrun did not start this process \(RANK.*Hint: torchrun --nnodes 1 --nproc-per-"
     ):
         processes.start(**given, launcher="torchrun")
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "4", "MASTER_ADDR": "localhost"}.items():
@@ -100,6 +100,15 @@ def test_a_launcher_that_did_not_start_this_process_is_named(monkeypatch: pytest
         processes.start(**given, launcher="accelerate")
     with pytest.raises(ConfigError, match=r"launcher 'torchrum' is unknown.*did you mean 'torchrun'"):
         processes.start(**given, launcher="torchrum")
+
+
+def test_srun_is_told_tasks_per_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "2", "SLURM_NODELIST": "a"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+    with pytest.raises(ConfigError, match=r"launcher srun: .* Hint: srun --nodes 2 --ntasks-per-node 1"):
+        processes.start(device="cpu", devices=1, nodes=2, precision="fp32", launcher="srun")
 
 
 def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
