@@ -176,7 +176,8 @@ def await_end(run: Run, folder: Path, patience_s: float) -> bool:
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
         recorded = (folder / running.RUNS / f"{run.token}.json").exists()
-        if (not recorded or running.state(run) == "gone") and not running.writers(run):
+        where = running.state(run)  # its record goes a little before the process does
+        if (where == "gone" or (where == "elsewhere" and not recorded)) and not running.writers(run):
             return True
         time.sleep(1.0 if run.job else POLL_S)
     return False
