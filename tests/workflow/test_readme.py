@@ -76,8 +76,6 @@ def test_command(demo: Path, page: str, command: str) -> None:
         words.insert(1, "-n")
     if "workflow_scripts.tune" in words or words[-3:-1] == ["workflow_scripts.launch", "--"]:
         words.append("-n")
-    if "workflow_scripts.launch" in words and "--" in words:
-        words.append("-n")  # a run that goes on by itself would meet the next test (test_launch.py starts real ones)
     if "--profile" in words:
         profile = ["--partition", "gpu", "--unchecked", "--folder", str(demo / ".config/snakemake")]
         typed([sys.executable, "-m", "workflow_scripts.slurm_profile", *profile], demo)
