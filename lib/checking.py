@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib import running
 from lib.files import LEFTOVERS, PARTIAL, DataError, read_json, sha256_file
 from lib.provenance import meta_path
+from lib.runs import running
 
 NOT_RESULTS = ("raw", "logs", "benchmarks", "definitions", ".runs", "attempts", "state", ".owner", ".finished")
 RESUME = "make resume"

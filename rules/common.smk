@@ -12,7 +12,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from lib import finished, running
+from lib.runs import finished, running
 from lib.config.base import VipersightError
 from lib.config.commandline import read_config
 from lib.config.inputs import Inputs
@@ -48,7 +48,7 @@ config.update(STUDY.model_dump(mode="json"))
 # What the jobs' programs are handed by the environment: where the code is, how their files are made again, site settings.
 announce_run(STUDY.study, CONFIGFILES, TYPED.lineage, STUDY.site())
 
-# The jobs carry the token of their run, so that a killed run's orphans are found (lib/running.py).
+# The jobs carry the token of their run, so that a killed run's orphans are found (lib/runs/running.py).
 os.environ[running.TOKEN] = running.token_of(main=workflow.is_main_process)
 if workflow.is_main_process and (note := running.note_others()):
     print(note, file=sys.stderr)

@@ -1,7 +1,7 @@
 # Resources by model size, in portable keys only (gpu, mem_mb, runtime, threads). Cluster words (partition, account, GPU
 # model) belong to profiles/. Changing a number here reruns nothing.
 
-from lib.attempts import memory_factor
+from lib.runs.attempts import memory_factor
 
 # size → threads, memory, minutes: as the RF-DETR-Seg launcher of the seed documents states them; `tiny` is for demos and tests.
 SIZES = {

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 RECORD = PROJECT / "tests" / "recipes.json"
 NO_EFFECT = (
     *("lib.config", "lib.provenance", "lib.files", "workflow_scripts._program", "lib.data.progress"),
-    *("lib.claims", "lib.ownership", "lib.finished", "lib.running", "lib.slurm", "lib.checking"),
+    *("lib.runs.claims", "lib.runs.ownership", "lib.runs.finished", "lib.runs.running", "lib.runs.slurm", "lib.checking"),
 )
 """Modules that shape messages, checks and records, not results; settings themselves are params."""
 

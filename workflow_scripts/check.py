@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from lib import running
 from lib.checking import find_holes
+from lib.runs import running
 from workflow_scripts import _program
 
 HOLES = 4

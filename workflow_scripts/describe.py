@@ -13,7 +13,6 @@ python -m workflow_scripts.describe --write-docs                          renew 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -28,9 +27,7 @@ from workflow_scripts import _program
 
 def main() -> None:
     arguments = _program.parser(__doc__)
-    arguments.add_argument("--configfile", type=Path, nargs="*", default=[], help="settings files, as snakemake takes them")
-    arguments.add_argument("--set", metavar="OVERRIDES", help="dotted overrides, as in snakemake --config set=OVERRIDES")
-    arguments.add_argument("--new", metavar="VARIANTS", help="added variants, as in snakemake --config new=VARIANTS")
+    _program.add_study(arguments)
     arguments.add_argument("--only", metavar="PATTERNS", help="what is made, as in snakemake --config only=PATTERNS")
     arguments.add_argument("--variant", help="print one variant with every setting")
     arguments.add_argument("--resolved", action="store_true", help="print the whole study with every setting")
@@ -47,8 +44,7 @@ def main() -> None:
             write_text(path, text)
             print(path)
         return
-    overrides: dict[str, Any] = {key: getattr(given, key) for key in ("set", "new") if getattr(given, key) is not None}
-    study = load_study(given.configfile, overrides)
+    study = load_study(given.configfile, _program.overrides_of(given))
     if given.world:
         if given.out is None:
             arguments.error("--world needs --out FOLDER")

@@ -17,10 +17,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lib import launching, running, slurm
 from lib.files import DataError
-from lib.launching import Small
-from lib.running import Run
+from lib.runs import launching, running, slurm
+from lib.runs.launching import Small
+from lib.runs.running import Run
 from workflow_scripts import _program
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.config.study import Study, load_study
-from lib.notifying import NotTold, message, post, send_mail, top_rows
+from lib.runs.notifying import NotTold, message, post, send_mail, top_rows
 from lib.status.cells import cells_of
 from lib.status.failures import find_failures
 from lib.status.overview import Looker

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import psutil
 
-from lib import left_jobs, running
 from lib.files import LEFTOVERS, DataError
-from lib.running import Run
+from lib.runs import left_jobs, running
+from lib.runs.running import Run
 from workflow_scripts import _program
 
 _TELL_S = 30.0

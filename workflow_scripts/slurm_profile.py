@@ -17,9 +17,9 @@ import re
 import sys
 from pathlib import Path
 
-from lib import slurm
 from lib.config.base import ConfigError, nearest
 from lib.files import write_text
+from lib.runs import slurm
 from workflow_scripts import _program
 
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"

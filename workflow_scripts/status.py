@@ -42,8 +42,7 @@ PIPE_WIDTH = 240
 
 def main() -> None:
     given = arguments()
-    overrides = {key: getattr(given, key) for key in ("set", "new") if getattr(given, key) is not None}
-    study = load_study(given.configfile, overrides)
+    study = load_study(given.configfile, _program.overrides_of(given))
     root = given.directory
     if not root.is_dir():
         raise DataError(f"--directory: {root} is no folder. Hint: the working directory of the runs.")
@@ -63,9 +62,7 @@ def main() -> None:
 def arguments() -> Namespace:
     """What was typed."""
     parser = _program.parser(__doc__)
-    parser.add_argument("--configfile", type=Path, nargs="*", default=[], help="settings files, as snakemake takes them")
-    parser.add_argument("--set", metavar="OVERRIDES", help="dotted overrides, as in snakemake --config set=OVERRIDES")
-    parser.add_argument("--new", metavar="VARIANTS", help="added variants, as in snakemake --config new=VARIANTS")
+    _program.add_study(parser)
     parser.add_argument("--only", metavar="PATTERNS", help="variants and boards, as in snakemake --config only=PATTERNS")
     parser.add_argument("--directory", type=Path, default=Path(), help="working directory of the runs (default: this one)")
     parser.add_argument("--state", nargs="+", default=[], help="only trainings in these states")
@@ -104,7 +101,7 @@ def command(given: Namespace, overview: Overview) -> list[str]:
     words = ["snakemake", "-c2"]
     words += ["--directory", str(given.directory)] if given.directory != Path() else []
     words += ["--configfile", *map(str, given.configfile)] if given.configfile else []
-    texts = [f"{key}={getattr(given, key)}" for key in ("set", "new") if getattr(given, key) is not None]
+    texts = [f"{key}={text}" for key, text in _program.overrides_of(given).items()]
     return [*words, *(["--config", *texts] if texts else [])]
 
 

@@ -22,9 +22,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from lib import finished, ownership, provenance, running
+from lib import provenance
 from lib.config.running import Running
 from lib.files import atomic, sha256_file, write_json, write_link, write_text
+from lib.runs import attempts, finished, ownership, running
 from lib.tasks import Trained, TrainJob, task
 from workflow_scripts import _program
 
@@ -78,11 +79,11 @@ def main() -> None:
             print(f"{folder}: another run finished this very training meanwhile; its results are taken.", file=sys.stderr)
             return
         finished.forget(folder)
-        with _program.attempt(folder, fingerprint, given.attempt) as attempt:
+        with attempts.attempt(folder, fingerprint, given.attempt) as attempt:
             held.keep(attempt=attempt.facts["attempt"])
             trained = make(replace(job, on_progress=attempt.keep))
             keep_results(trained, folder)
-        cost = _program.attempts_so_far(folder, fingerprint)
+        cost = attempts.attempts_so_far(folder, fingerprint)
         weights, history = folder / "model.weights", folder / "history.csv"
         own = {"sha256": sha256_file(weights), "seed": given.seed, "fingerprint": fingerprint}
         write_json(given.output, trained.card | cost | own)

@@ -28,7 +28,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lib import running
 from lib.config.base import NAME_PATTERN, ConfigError
 from lib.config.names import refuse_taken_names
 from lib.config.overrides import parse_overrides
@@ -36,6 +35,7 @@ from lib.config.safe_yaml import load_yaml
 from lib.config.search import SearchDimension, read_space, space_of
 from lib.config.study import DEFAULT_CONFIG, Study, load_study, read_settings
 from lib.files import DataError, disk_errors
+from lib.runs import running
 from lib.tuning.question import Question, ask, checked, new_text
 from workflow_scripts import _program
 
@@ -44,7 +44,7 @@ TRIALS_FAILED, INTERRUPTED = 4, 130
 
 def main() -> None:
     given = _arguments()
-    texts = {key: text for key in ("set", "new") if (text := getattr(given, key)) is not None}
+    texts = _program.overrides_of(given)
     study = load_study(given.configfile, texts)
     stated, _ = read_settings(given.configfile, {key: text for key, text in texts.items() if key == "set"})
     question = ask(
@@ -83,9 +83,7 @@ def main() -> None:
 
 def _arguments() -> Namespace:
     arguments = _program.parser(__doc__)
-    arguments.add_argument("--configfile", type=Path, nargs="*", default=[], help="settings files, as snakemake takes them")
-    arguments.add_argument("--set", metavar="OVERRIDES", help="dotted overrides, as in snakemake --config set=OVERRIDES")
-    arguments.add_argument("--new", metavar="VARIANTS", help="added variants, as in snakemake --config new=VARIANTS")
+    _program.add_study(arguments)
     arguments.add_argument("--variant", required=True, help="the variant whose settings are tuned")
     arguments.add_argument("--space", help="PLACE={low: …, high: …} words, or a YAML file of them; default: its `search:`")
     arguments.add_argument("--metric", help="score on val, as `best` in model.json names it (default: its main one)")

@@ -1,4 +1,4 @@
-"""`notify:` — who is told when a run has ended: a webhook, a mail address. Not here: telling them (lib/notifying.py).
+"""`notify:` — who is told when a run has ended: a webhook, a mail address. Not here: telling them (lib/runs/notifying.py).
 
 Never part of a result, nor of results/run_config.yaml. An address may hold $VARIABLES, which are filled in when it is
 used; one that holds a secret in plain letters is refused.

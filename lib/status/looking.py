@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 import psutil
 
-from lib import running, slurm
 from lib.files import DataError, read_json
-from lib.slurm import Job
+from lib.runs import running, slurm
+from lib.runs.slurm import Job
 from lib.status.cells import Cell, wanted_fingerprint
 from lib.status.states import RUNNING, Attempt, Evidence, Model
 

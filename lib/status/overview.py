@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lib import running
 from lib.config.base import ConfigError, nearest
 from lib.files import DataError
 from lib.history import HistoryReader
-from lib.slurm import TIMEOUT_S, Job
+from lib.runs import running
+from lib.runs.slurm import TIMEOUT_S, Job
 from lib.status.cells import Cell, by_comment
 from lib.status.looking import Cluster, Records, ask_slurm, look, read_records
 from lib.status.progress import Progress, history_reader, progress_of

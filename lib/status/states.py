@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lib.slurm import Job
+from lib.runs.slurm import Job
 from lib.training.console import duration
 
 WAITING, SUBMITTED, RUNNING, STALLED, STOPPED = "waiting", "submitted", "running", "stalled", "stopped"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from lib import running
 from lib.files import DataError, read_json
+from lib.runs import running
 from lib.tuning.question import Member, Question, new_text
 
 PROJECT = Path(__file__).resolve().parents[2]

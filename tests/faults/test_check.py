@@ -15,9 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from lib import provenance, running
+from lib import provenance
 from lib.checking import Hole, find_holes
 from lib.files import read_json, sha256_file, write_json, write_text
+from lib.runs import running
 from tests.conftest import PROJECT
 from tests.faults.counts import Tally
 

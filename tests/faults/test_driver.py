@@ -20,8 +20,8 @@ import psutil
 import pytest
 import yaml
 
-from lib import running
 from lib.files import DataError, write_json
+from lib.runs import running
 from lib.tables import MANIFEST, read_table
 from tests.conftest import PROJECT
 from tests.faults.counts import Tally

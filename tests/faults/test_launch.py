@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from lib import launching, running
 from lib.files import DataError
+from lib.runs import launching, running
 from tests.faults.test_driver import TARGET, Folder, dead, recorded, until
 
 LAUNCH = "workflow_scripts.launch"

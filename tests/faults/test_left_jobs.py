@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lib import claims, left_jobs, ownership, running, slurm
 from lib.files import DataError
+from lib.runs import claims, left_jobs, ownership, running, slurm
 from tests.faults.test_driver import dead, recorded
 from workflow_scripts import resume
 

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib import provenance, running, tables
+from lib import provenance, tables
 from lib.config.download import Downloads, FileEntry
 from lib.config.study import Study
 from lib.files import folder_digest, read_json, sha256_file, write_json, write_text
+from lib.runs import running
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from lib import slurm
-from lib.attempts import records
 from lib.files import read_json
+from lib.runs import slurm
+from lib.runs.attempts import records
 from tests.lib.training.toy import equal
 from tests.slurm import cluster
 from tests.workflow.test_own_task import Copy

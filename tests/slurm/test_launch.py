@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lib import launching, running, slurm
+from lib.runs import launching, running, slurm
 from tests.faults.test_driver import TARGET, Folder, until
 
 pytestmark = pytest.mark.slow
@@ -17,7 +17,7 @@ LAUNCH = ["workflow_scripts.launch", "--slurm", "--minutes", "20", "--mem-mb", "
 
 @pytest.fixture
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    request.getfixturevalue("slurm")  # the cluster; lib/slurm.py has the same name here
+    request.getfixturevalue("slurm")  # the cluster; lib/runs/slurm.py has the same name here
     made = Folder(tmp_path / "work")
     yield made
     slurm.cancel([job.id for job in launching.queued_drivers(made.path)])

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from lib import running, slurm
-from lib.attempts import records
 from lib.files import read_json
+from lib.runs import running, slurm
+from lib.runs.attempts import records
 from tests.lib.training.toy import equal
 from tests.slurm.test_failures import folder_of, has_step, model, on_slurm, wait_until
 from tests.workflow.test_own_task import Copy

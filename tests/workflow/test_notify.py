@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lib import notifying
 from lib.config.base import ConfigError
 from lib.config.leaderboard import Board
 from lib.config.study import load_study
-from lib.notifying import NotTold, message, post, send_mail, top_rows
+from lib.runs import notifying
+from lib.runs.notifying import NotTold, message, post, send_mail, top_rows
 from tests.conftest import PROJECT
 from tests.workflow.conftest import TINY, Tree
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lib import finished, ownership, running
 from lib.files import read_json
+from lib.runs import finished, ownership, running
 from tests.workflow.test_own_task import TARGET, Copy, again, by_hand, trained
 
 pytestmark = pytest.mark.slow

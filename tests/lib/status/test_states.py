@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lib.slurm import ACTIVE, Job
+from lib.runs.slurm import ACTIVE, Job
 from lib.status.states import STATES, Attempt, Evidence, Model, state_of
 
 RUNS = Attempt(number=2, cause="running", fingerprint="a")

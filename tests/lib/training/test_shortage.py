@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from lib.files import read_json
+from lib.runs import attempts
 from lib.training import shortage
 from lib.training.evaluator import Evaluator
 from lib.training.memory import Halving, OutOfMemory
@@ -27,7 +28,6 @@ from tests.conftest import PROJECT
 from tests.lib.data import packed
 from tests.lib.training import toy
 from tests.lib.training.test_run import RUNNING
-from workflow_scripts import _program
 
 SETTINGS: dict[str, Any] = {
     "budget": {"steps": 12, "evaluate_every_steps": 2},
@@ -169,7 +169,7 @@ def test_a_rank_that_waits_leaves_by_itself(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_cause_of_an_attempt_is_memory() -> None:
-    assert _program.cause_of(StartAgain("full")) == "memory"
+    assert attempts.cause_of(StartAgain("full")) == "memory"
 
 
 def test_only_processes_that_were_started_here_are_ended() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lib import slurm
-from lib.slurm import ACTIVE, Job
+from lib.runs import slurm
+from lib.runs.slurm import ACTIVE, Job
 from tests.lib.slurm_answers import (
     NO_ACCOUNTING,
     NO_CONTROLLER,

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from lib import ownership, running, slurm
-from lib.ownership import BUSY, Busy, Owner, claim, current, living, me, own
+from lib.runs import ownership, running, slurm
+from lib.runs.ownership import BUSY, Busy, Owner, claim, current, living, me, own
 from tests.conftest import PROJECT
 
 
@@ -178,7 +178,7 @@ def until(true: Any, seconds: float = 10) -> None:
 PROGRAM = """
 import subprocess, sys, time
 from pathlib import Path
-from lib import ownership
+from lib.runs import ownership
 held = ownership.claim(Path(sys.argv[1]), ownership.me())
 held.watch(every_s=0.1)
 child = subprocess.Popen(["sleep", "60"])
@@ -201,7 +201,7 @@ def test_who_was_taken_over_ends_with_all_that_it_started(tmp_path: Path) -> Non
 CLAIMANT = """
 import fcntl, os, random, sys, time
 from pathlib import Path
-from lib import ownership
+from lib.runs import ownership
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 chance = random.Random(seed)
 sys.stdin.readline()
@@ -278,7 +278,7 @@ def test_kills_at_any_place_leave_no_second_owner_and_no_stuck_lock(tmp_path: Pa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lib import ownership
+from lib.runs import ownership
 left = int(sys.argv[2])
 
 def count(event, given):

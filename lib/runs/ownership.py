@@ -5,7 +5,7 @@ number is the owner. Number N+1 is made only by somebody who saw that N is relea
 link lets one through. The highest number is never removed, so a slow claimant cannot slip in below it unseen; a kill at any
 place leaves no claim, or a whole one of somebody who is gone. `owner.json` is a link to the owner's claim, for people.
 
-Not here: what becomes of a result that another trainer finished (lib/finished.py), a whole run's driver (lib/running.py).
+Not here: what becomes of a result that another trainer finished (finished.py), a whole run's driver (running.py).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pathlib import Path
 
 import psutil
 
-from lib import running, slurm
-from lib.claims import PLACE, Claim, Owner, claim_path, current, highest, link, sweep, written
 from lib.config.base import VipersightError
 from lib.files import DataError, disk_errors, write_link
+from lib.runs import running, slurm
+from lib.runs.claims import PLACE, Claim, Owner, claim_path, current, highest, link, sweep, written
 
 PUBLIC = "owner.json"
 BEAT_S = 10.0

@@ -3,7 +3,7 @@
 A job on a cluster outlives its killed driver. The next driver deletes the job's outputs, whole ones too, before it starts
 the job again. So a training leaves hard links to them in `.finished/` beside them (they take no room), from which the job
 that comes next takes them back instead of training again. They go as soon as a driver finds the outputs standing and
-unmarked; from then on a forced rerun (`-R`) trains again. Not here: who may train (lib/ownership.py).
+unmarked; from then on a forced rerun (`-R`) trains again. Not here: who may train (lib/runs/ownership.py).
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from lib import running, slurm
 from lib.files import DataError, disk_errors, sha256_text
-from lib.running import Run
+from lib.runs import running, slurm
+from lib.runs.running import Run
 
 LOGS = Path("results/logs/launch")
 LAST_LINES = 30

@@ -1,6 +1,6 @@
 """Slurm jobs that a killed run left behind: found by the run's name for its jobs, by their folder, and by who trains where.
 
-Not here: processes of this host (lib/running.py), which must be gone first: one of them may be submitting a job.
+Not here: processes of this host (lib/runs/running.py), which must be gone first: one of them may be submitting a job.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib import ownership, slurm
 from lib.files import DataError
-from lib.running import Run
-from lib.slurm import Job
+from lib.runs import ownership, slurm
+from lib.runs.running import Run
+from lib.runs.slurm import Job
 
 POLL_S = 2.0
 TELL_S = 30.0

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psutil
 
-from lib import slurm
 from lib.files import DataError, disk_errors, read_json, write_json
+from lib.runs import slurm
 
 RUNS = Path("results/.runs")
 TOKEN = "VIPERSIGHT_RUN_TOKEN"

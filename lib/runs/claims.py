@@ -1,4 +1,4 @@
-"""The files of a training folder's claims: made, read, swept. What they mean is told in lib/ownership.py.
+"""The files of a training folder's claims: made, read, swept. What they mean is told in lib/runs/ownership.py.
 
 A claim is `.owner/N.json`. It is made by a hard link, which fails when the name is taken, on NFS too, and never shows half
 a file. Ages are by the clock of the disk: that of this machine may differ.
