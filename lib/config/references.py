@@ -92,6 +92,17 @@ def _refuse_circles(study: Study) -> None:
         ) from error
 
 
+def check_scores(study: Study, variant: str) -> None:
+    """Raise ConfigError for a score on val that the variant's task does not give: now, not after hours of training."""
+    task = study.variants[variant].task
+    known = {*TASKS[task].val, "val/loss"} if TASKS[task].val else None
+    for place, score, _ in getattr(study.training_of(variant), "named_scores", list)():
+        if known is not None and score not in known:
+            raise ConfigError(
+                f"variants.{variant}.training.{place}: task {task} gives no {score!r} on val. {nearest(score, known)}"
+            )
+
+
 def _refuse_mixed_boards(study: Study) -> None:
     """Raise ConfigError for a board of several tasks, or with a metric or views that its task does not have."""
     for name, board in study.boards.items():

@@ -136,7 +136,7 @@ class Study(Section):
             raise ConfigError(f"seeds: the same seed twice in {self.seeds}. Hint: a seed repeats a result, it adds none.")
         references.check(self)
         for name in self.variants:
-            self.training_of(name)
+            references.check_scores(self, name)
         for name, board in self.boards.items():
             if board.metric is None:  # what its rows are of says what they are ranked by
                 self.boards[name] = board.model_copy(update={"metric": next(iter(TASKS[self.task_of(board)].metrics))})

@@ -36,6 +36,7 @@ class Task:
     predictions: str  # kind of table that predict writes (lib/tables.py)
     truths: tuple[str, ...]  # truth tables that its scores are made from
     metrics: Mapping[str, Metric]  # what its boards may rank by; the first one unless a board says otherwise
+    val: tuple[str, ...] = ()  # scores of its trainings on val, beside val/loss; () = not known before one runs
     floors: tuple[str, ...]  # what it can do without learning, as `variants.NAME.floor`
     units: Literal["boxes", "ratios"] = (
         "ratios"  # how a score is made again from any resample (lib/reporting/unit_scores.py)

@@ -180,11 +180,10 @@ class LoopSettings(Training):
     @model_validator(mode="after")
     def _one_direction_per_metric(self) -> LoopSettings:
         """A metric is either good when low or when high, wherever it is named."""
-        named = [("stopping", self.stopping.metric, self.stopping.mode)] if self.stopping else []
-        if self.schedule.name == "plateau":
-            named.append(("schedule", str(self.schedule.metric), self.schedule.mode))
         known = dict(self.best)
-        for place, metric, mode in named:
+        for place, metric, mode in self.named_scores():
+            if metric.rpartition("/")[2].startswith("loss") and mode == "max":
+                raise ValueError(f"{place}: {metric} is good when it is low. Hint: min, or name another score.")
             if known.setdefault(metric, mode) != mode:
                 raise ValueError(
                     f"{place}.mode: {metric} is {mode} here and {known[metric]} elsewhere. Hint: make them equal."
@@ -210,6 +209,15 @@ class LoopSettings(Training):
             if patience >= rounds:
                 raise ValueError(f"{key} has no effect with {rounds} evaluations. Hint: lower it, or evaluate more often.")
         return self
+
+    def named_scores(self) -> list[tuple[str, str, Mode]]:
+        """Every (place, score, mode) by which something is decided: the best weights, the end, the learning rate."""
+        named = [("best", metric, mode) for metric, mode in self.best.items()]
+        if self.stopping:
+            named.append(("stopping", self.stopping.metric, self.stopping.mode))
+        if self.schedule.name == "plateau":
+            named.append(("schedule", str(self.schedule.metric), self.schedule.mode))
+        return named
 
     def val_scores(self) -> dict[str, Mode]:
         """The metrics of `best`: their values at the delivered weights are in model.json."""

@@ -10,6 +10,7 @@ the ranks. srun: Slurm did, one task per device. Not here: what a rank does (tra
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Literal
 
 from lightning_fabric import Fabric
@@ -55,6 +56,8 @@ def start(*, device: str, devices: int, precision: str, launcher: str = "self", 
         raise ConfigError("precision fp16 needs a GPU. Hint: bf16 or fp32 on a CPU.")
     ranks = devices * nodes
     environment = _environment(launcher, devices, nodes)
+    # Lightning advises srun wherever Slurm is installed; the launcher is a setting here
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,

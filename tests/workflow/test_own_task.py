@@ -243,6 +243,11 @@ def test_what_reruns(trained: Copy, tmp_path: Path) -> None:
         ({"task": "presense"}, "unknown task 'presense'. Hint: did you mean 'presence'"),
         ({"training": {"optimiser": {}}}, "did you mean 'optimizer'"),
         ({"training": {"accumulate": 0}}, "a step needs at least one batch"),
+        (
+            {"training": {"best": {"val/acuracy": "max"}}},
+            "gives no 'val/acuracy' on val. Hint: did you mean 'val/accuracy'",
+        ),
+        ({"training": {"stopping": {"metric": "val/loss", "mode": "max", "patience": 2}}}, "is good when it is low"),
     ],
 )
 def test_wrong_settings_are_refused_by_the_plan(trained: Copy, tmp_path: Path, change: dict[str, Any], says: str) -> None:

@@ -53,7 +53,7 @@ PLATEAU = {"name": "plateau", "metric": "val/loss"}
         ({"budget": {"epochs": 2}, "schedule": {"name": "step", "drop_every_epochs": 2}}, "shorter than the budget"),
         ({"budget": {"epochs": 3}, "stopping": {"patience": 3}}, "stopping.patience has no effect with 3 evaluations"),
         ({"budget": {"epochs": 3}, "schedule": PLATEAU | {"patience": 2}}, "schedule.patience has no effect"),
-        ({"stopping": {"mode": "max"}}, "stopping.mode: val/loss is max here and min elsewhere"),
+        ({"stopping": {"mode": "max"}}, "stopping: val/loss is good when it is low"),
         ({"schedule": PLATEAU | {"metric": "val/AP"}, "best": {"val/AP": "max"}}, "schedule.mode: val/AP is min here"),
         ({"best": {}}, "name at least one logged value"),
         ({"best": {"val/loss": "low"}}, "'min' or 'max'"),
