@@ -153,6 +153,8 @@ class HistoryReader:
     """The reader that keeps up with a file being written: `refresh` reads only what is new.
 
     Half a line at the end is left until it is whole. It reads histories of all engines: any numbers below a header.
+    A writer may lengthen the last row meanwhile: only bytes that were there at the start are read, by one call, so what
+    it adds cannot follow what it replaced; the row may be missing until the next refresh.
     """
 
     def __init__(self, path: Path) -> None:
@@ -161,6 +163,7 @@ class HistoryReader:
         self.rows: list[Row] = []
         self._file: tuple[int, int, int] | None = None  # inode, bytes and date when read last
         self._place = self._lines = 0  # where the last row begins (it may still grow), lines before it
+        self._head = b""  # the first line: new columns come with a new file, whose inode may bear the old one's number
         self._begins = b""  # the last row's first cell: still there unless rows were dropped and others written
 
     def refresh(self) -> bool:
@@ -170,19 +173,19 @@ class HistoryReader:
             now = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
             if now == self._file:
                 return False
-            file.seek(self._place)
-            text = file.read()
-            if self._file is None or now[0] != self._file[0] or now[1] < self._file[1] or not text.startswith(self._begins):
+            text = os.pread(file.fileno(), max(0, now[1] - self._place), self._place)
+            same = self._file is not None and now[0] == self._file[0] and now[1] >= self._file[1]
+            head = os.pread(file.fileno(), len(self._head), 0)
+            if not same or head != self._head or not text.startswith(self._begins):
                 self.columns, self.rows, self._place, self._lines, self._begins = [], [], 0, 0, b""
-                file.seek(0)
-                text = file.read()
+                text = os.pread(file.fileno(), now[1], 0)
         self._file = now
         lines = text.splitlines(keepends=True)
         if lines and not lines[-1].endswith(b"\n"):
             lines.pop()
         if lines and not self.columns:
             first = lines.pop(0)
-            self.columns, self._place, self._lines = _header(first), len(first), 1
+            self.columns, self._head, self._place, self._lines = _header(first), first, len(first), 1
         elif self.rows and lines:
             self.rows.pop()
         self._take(lines)

@@ -263,7 +263,7 @@ def _kept(folder: Path, version: int) -> None:
 
 
 def _attempt(folder: Path, version: int) -> None:
-    from workflow_scripts._program import Attempt
+    from lib.runs.attempts import Attempt
 
     attempt = Attempt(folder / "1.json", "f" * version)
     attempt.facts |= {"start": ""}
