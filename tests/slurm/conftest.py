@@ -16,8 +16,8 @@ from tests.conftest import PROJECT
 from tests.slurm import cluster
 from tests.workflow import conftest as workflow
 
-demo = workflow.demo
-"""The demo, run on this machine alone: what a run on the cluster is compared with."""
+demo, demo_boards = workflow.demo, workflow.demo_boards
+"""The demo, run on this machine alone, and its boards: what a run on the cluster is compared with."""
 
 
 @pytest.fixture(scope="session")

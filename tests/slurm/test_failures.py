@@ -65,6 +65,19 @@ def node_of(job: str) -> str:
     return subprocess.run(["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True).stdout.strip()
 
 
+def ended(driver: subprocess.Popen[bytes], log: Path, limit_s: float) -> str:
+    """What a driver said until its end. One that does not end is killed, and all that may say why is shown."""
+    try:
+        driver.wait(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        driver.kill()
+        shown = [
+            subprocess.run(words, capture_output=True, text=True).stdout for words in (["squeue", "-a"], ["sinfo", "-N"])
+        ]
+        pytest.fail("\n".join(["the driver does not end", *shown, log.read_text()[-6000:]]), pytrace=False)
+    return log.read_text()
+
+
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The weights of a training on this machine that nothing interrupts."""
@@ -90,10 +103,9 @@ def test_failures_side_by_side(fragile: Path, reference: dict[str, Any], tmp_pat
     time.sleep(3)
     cluster.start_controller()
     try:
-        driver.wait(timeout=900)
+        said = ended(driver, tmp_path / "driver.log", limit_s=900)
     finally:
         cluster.start_node(lost)
-    said = (tmp_path / "driver.log").read_text()
     assert driver.returncode == 1, said[-3000:]
 
     for cell in ("limit", "node", "memory"):
@@ -124,8 +136,8 @@ def test_preempted_by_a_more_urgent_job(profiles: Path, reference: dict[str, Any
     job = records(tree.cell)[0]["job"]
     urgent = ["sbatch", "--partition=urgent", f"--nodelist={node_of(job)}", "--exclusive", "--time=1", "--output=/dev/null"]
     subprocess.run([*urgent, "--wrap=sleep 3"], check=True, capture_output=True)
-    driver.wait(timeout=600)
-    assert driver.returncode == 0, (tmp_path / "driver.log").read_text()[-3000:]
+    said = ended(driver, tmp_path / "driver.log", limit_s=600)
+    assert driver.returncode == 0, said[-3000:]
     first, *_, last = records(tree.cell)
     assert first["cause"] == "preempted" and last["cause"] == "finished" and first["job"] == job
     assert read_json(tree.cell / "model.json")["resumed_from_step"] >= 50

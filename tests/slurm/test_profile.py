@@ -27,13 +27,13 @@ def snakemake(folder: Path, profiles: Path, *words: str, **more: str) -> subproc
     return subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=1500)
 
 
-def test_the_demo_has_the_same_boards(profiles: Path, demo: Path, tmp_path: Path) -> None:
+def test_the_demo_has_the_same_boards(profiles: Path, demo_boards: Path, tmp_path: Path) -> None:
     """The same boards, but for seconds: the same data, arms, weights and scores, whoever started the jobs."""
     folder = copy_project(tmp_path / "project")
     done = snakemake(folder, profiles, VIPERSIGHT_DEVICE="cpu")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-5000:]
     for board in ("imbalance", "tracks"):
-        ours, theirs = (pd.read_csv(one / f"results/leaderboards/world/{board}.csv") for one in (folder, demo))
+        ours, theirs = (pd.read_csv(one / f"world/{board}.csv") for one in (folder / "results/leaderboards", demo_boards))
         measured = [name for name in ours if "seconds" in name or "frames_per_s" in name or name == "attempts"]
         pd.testing.assert_frame_equal(ours.drop(columns=measured), theirs.drop(columns=measured))
 

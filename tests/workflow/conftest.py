@@ -153,8 +153,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
             command = [sys.executable, "-m", "snakemake", "-c2"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment, cwd=folder)
             assert done.returncode == 0, done.stderr[-6000:]
+            shutil.copytree(folder / "results/leaderboards", shared / "demo-boards")
             (shared / "demo.done").touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_boards(demo: Path) -> Path:
+    """The boards of the demo as it ended, before tests added to it."""
+    return demo.parent / "demo-boards"
 
 
 @pytest.fixture
