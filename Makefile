@@ -71,9 +71,9 @@ resume: setup  ## after a killed run: end what it left running, unlock, go on (W
 check: setup  ## list results that were lost or changed, and what kills left, with the commands that heal
 	python -m workflow_scripts.check $(WORDS)
 
-# PARTITION=gpu CPU_PARTITION=cpu ACCOUNT=lab MAIL_USER=me@site GPU_MODEL=h100 CONSTRAINT= QOS= RESERVATION= EXTRA= JOBS= GPUS= NAME=slurm
+# PARTITION=gpu CPU_PARTITION=cpu ACCOUNT=lab MAIL_USER=me@site GPU_MODEL=h100 CONSTRAINT= QOS= RESERVATION= EXTRA= CUDNN=off JOBS= GPUS= NAME=slurm
 slurm-profile: setup  ## your Slurm profile, once: then `snakemake --profile slurm` works
-	python -m workflow_scripts.slurm_profile $(foreach key,NAME PARTITION CPU_PARTITION ACCOUNT MAIL_USER GPU_MODEL CONSTRAINT QOS RESERVATION EXTRA JOBS GPUS,$(if $($(key)),--$(subst _,-,$(shell echo $(key) | tr A-Z a-z))='$($(key))'))
+	python -m workflow_scripts.slurm_profile $(foreach key,NAME PARTITION CPU_PARTITION ACCOUNT MAIL_USER GPU_MODEL CONSTRAINT QOS RESERVATION EXTRA CUDNN JOBS GPUS,$(if $($(key)),--$(subst _,-,$(shell echo $(key) | tr A-Z a-z))='$($(key))'))
 
 slurm-up: setup  ## a throw-away Slurm on this machine, to try things out (root; WORDS=--full with accounting)
 	python -m tests.slurm.cluster up $(WORDS)

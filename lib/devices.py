@@ -1,4 +1,4 @@
-"""Where a model runs: a GPU or the CPU, and never the CPU by mistake inside a job that was given a GPU."""
+"""Where and with which libraries a model runs: a GPU or the CPU, and never the CPU by mistake in a job that has a GPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import torch
 
 from lib.config.base import ConfigError, nearest
+from lib.config.running import Running
 
 
 def choose_device(device: str, needed: int) -> str:
@@ -27,3 +28,8 @@ def choose_device(device: str, needed: int) -> str:
             "order, and CUDA_VISIBLE_DEVICES right? On purpose without one: `device: cpu`."
         )
     return "cuda" if seen else "cpu"
+
+
+def use_cudnn(running: Running) -> None:
+    """Switch cuDNN off in this process where the site says that its own is broken, and on elsewhere."""
+    torch.backends.cudnn.enabled = running.cudnn

@@ -10,11 +10,12 @@ sys.path.insert(0, workflow.basedir)
 
 from pathlib import Path
 
+from snakemake.cli import parse_config
 from snakemake.exceptions import WorkflowError
 
 from lib.runs import finished, running
 from lib.config.base import VipersightError
-from lib.config.commandline import read_config
+from lib.config.commandline import profile_words, read_config
 from lib.config.inputs import Inputs
 from lib.config.jobs import Jobs
 from lib.config.names import claim_names, refuse_taken_names
@@ -29,7 +30,12 @@ CONFIGFILES = [os.path.relpath(file) for file in workflow.overwrite_configfiles 
 
 # What was typed behind --config, by its raw words: Snakemake's own reading changes some texts, and its way to the jobs of a
 # cluster leads through a shell that would run `$(…)`. So jobs are handed the words encoded (lib/config/commandline.py).
-TYPED = read_config(workflow.config_settings.config_args, workflow.config_settings.config)
+TYPED = read_config(
+    workflow.config_settings.config_args,
+    workflow.config_settings.config,
+    profile_words(sys.argv[1:], os.environ) if workflow.is_main_process else (),
+    parse_config,
+)
 if workflow.is_main_process:
     workflow.config_settings.config_args = TYPED.for_jobs()
 

@@ -43,6 +43,7 @@ def main() -> None:
     arguments.add_argument("--qos")
     arguments.add_argument("--reservation")
     arguments.add_argument("--extra", help="further words for sbatch: --nice=100")
+    arguments.add_argument("--cudnn", choices=("on", "off"), help="off: this cluster's cuDNN is broken, do without it")
     arguments.add_argument(
         "--jobs", type=_program.positive, default=100, help="most jobs in the queue (default: %(default)s)"
     )

@@ -1,4 +1,5 @@
-"""`running:` — on what our own training loop runs and where it tells its course. Not here: what it trains (train_loop.py).
+"""`running:` — on what trainings run and where our own loop tells its course. Not here: what is trained (train.py,
+train_loop.py).
 
 Never part of a result's identity: a workstation and a cluster make the same model. The run hands this to its programs by
 the environment (VIPERSIGHT_RUNNING), as it does the limits of media.
@@ -68,7 +69,7 @@ class LoggerSettings(Section):
 
 
 class Running(SiteSection):
-    """Devices, processes and logs of trainings by our own loop; never part of a result."""
+    """Devices, processes and logs of trainings; never part of a result."""
 
     VARIABLE, PLACE = "VIPERSIGHT_RUNNING", "running"
 
@@ -77,6 +78,11 @@ class Running(SiteSection):
         "self",
         description="Who starts the processes: self = the program itself (one node); the others have started it already. "
         "Stated, never guessed from the environment.",
+    )
+    cudnn: bool = Field(
+        True,
+        description="false = where a cluster's cuDNN is broken: models run without it, which takes more memory, so "
+        "trainings take half the micro-batch and twice the accumulation; the effective batch stays.",
     )
     workers: int = Field(
         2, ge=0, description="Processes per device that read samples; higher feeds faster, 0 = the training's own."

@@ -63,14 +63,19 @@ def _font() -> Path:
 
 
 def device() -> str:
-    """Where models run: VIPERSIGHT_DEVICE (cpu, cuda:0 …), else `running.device`; auto = the first GPU, or the CPU."""
+    """Where models run: VIPERSIGHT_DEVICE (cpu, cuda:0 …), else `running.device`; auto = the first GPU, or the CPU.
+
+    From here on they run with or without cuDNN, as `running.cudnn` says.
+    """
     import torch
 
-    from lib.devices import choose_device
+    from lib.devices import choose_device, use_cudnn
 
+    running = Running.of_this_run()
+    use_cudnn(running)
     wanted = os.environ.get("VIPERSIGHT_DEVICE")
     if not wanted:
-        return {"cuda": "cuda:0"}.get(chosen := choose_device(Running.of_this_run().device, 1), chosen)
+        return {"cuda": "cuda:0"}.get(chosen := choose_device(running.device, 1), chosen)
     try:
         kind = torch.device(wanted).type
     except RuntimeError as error:

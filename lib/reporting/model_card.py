@@ -75,6 +75,9 @@ def _facts(card: dict[str, Any], file: Path, difference: float | None) -> list[t
         ("file", f"`{file.name}`, sha256 `{sha256_file(file)}`"),
         ("made from", f"{card['format']} file, sha256 `{card.get('sha256', _UNKNOWN)}`"),
     ]
+    if card.get("cudnn") is False:
+        pieces = f"in pieces of {card['micro_batch']} of a batch of {card['effective_batch']}"
+        facts.append(("trained without cuDNN", f"{pieces}; batch norm saw the pieces"))
     if difference is not None:
         facts.append(("largest difference to it", f"{difference:.2g} (raw outputs: boxes in px, scores)"))
     return facts

@@ -72,6 +72,7 @@ def _train_model(job: TrainJob) -> Trained:
         "best": result.best,
         "resumed_from_epoch": result.resumed_from,
         "train_videos": _videos(job),
+        **result.facts,
     }
     return Trained(weights=result.weights, card=card, history=result.history)
 

@@ -73,13 +73,14 @@ def predict(
     from lightning_fabric.utilities import move_data_to_device
 
     from lib.data.loader import ShardLoader
-    from lib.devices import choose_device
+    from lib.devices import choose_device, use_cudnn
     from lib.models import build_network
     from lib.models.weights import load_weights
 
     settings, running = job.settings["predict"], Running.of_this_run()
     if not keys:
         raise ConfigError(f"{job.shards}: no sample of splits {settings['splits']}. Hint: see `predict.splits`.")
+    use_cudnn(running)
     device = torch.device(choose_device(running.device, 1))
     network = build_network(job.card["model"], **job.card["network"])
     load_weights(job.model, network)

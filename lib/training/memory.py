@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lib.config.base import VipersightError
+from lib.config.base import ConfigError, VipersightError
 
 PAIRS = (
     "samples of one batch are compared with each other, and smaller pieces would have fewer negatives (a step that keeps "
@@ -33,19 +33,36 @@ class Halving:
 
     split: makes two of a batch. allowed: False where samples of one batch are compared (contrastive losses), with `why`, as
     long as the step is not a cached_step, whose pieces are compared with all others.
-    halvings: how often so far; goes into checkpoints and the model's card.
+    halvings: how often so far; goes into checkpoints and the model's card. always: halvings that the site asks for beside
+    those (running.cudnn: false), which a site that asks for none does not take over.
     """
 
     def __init__(
         self, *, split: Callable[[Any], tuple[Any, Any]] | None = None, allowed: bool = True, why: str = ""
     ) -> None:
         self.split, self.allowed, self.why, self.halvings = split or halves, allowed, why, 0
+        self.always = 0
 
     def pieces(self, window: Sequence[Any]) -> Sequence[Any]:
-        """The window's micro-batches, each split `halvings` times where it still has more than one sample."""
-        for _ in range(self.halvings):
+        """The window's micro-batches, each split `halvings` + `always` times where it still has more than one sample."""
+        for _ in range(self.halvings + self.always):
             window = [piece for batch in window for piece in (self.split(batch) if size_of(batch) > 1 else (batch,))]
         return window
+
+    def without_cudnn(self, batch: int) -> None:
+        """Half of every micro-batch of `batch` samples from the start. ConfigError where they must not be split."""
+        if batch < 2:
+            return
+        if not self.allowed:
+            raise ConfigError(
+                f"running.cudnn: false halves micro-batches, and these of {batch} are not split: {self.why or PAIRS}. "
+                "Hint: train where cuDNN works."
+            )
+        self.always = 1
+
+    def largest(self, batch: int) -> int:
+        """Samples of the largest piece of a micro-batch of `batch` samples."""
+        return max(1, -(-batch // 2 ** (self.halvings + self.always)))
 
     def halve(self, window: Sequence[Any], error: Exception, *, retriable: bool) -> None:
         """Split once more. OutOfMemory where that is not allowed, would change nothing, or the step cannot be repeated."""
@@ -66,6 +83,13 @@ class Halving:
             "optimizer step; the effective batch stays the same",
             file=sys.stderr,
         )
+
+
+def without_cudnn(batch: int, micro: int) -> str:
+    """The line of a training that begins without cuDNN. batch, micro: samples of a micro-batch and of its largest piece."""
+    smaller = f"micro-batches of {micro} instead of {batch}, twice as many per optimizer step" if micro < batch else ""
+    whole = "micro-batches of 1 cannot be halved"
+    return f"note: running.cudnn is false: cuDNN is off; {smaller or whole}; the effective batch stays the same"
 
 
 @contextmanager

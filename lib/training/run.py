@@ -7,18 +7,21 @@ itself (trainer.py), and what a task's model, loss, batches and scores are (lib/
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 
 from lib.config.base import ConfigError
 from lib.config.running import Running
 from lib.config.train_loop import LoopSettings
+from lib.devices import use_cudnn
 from lib.models.weights import save_weights
 from lib.training import processes
 from lib.training.callbacks import Averaging, Callback, EarlyStopping, Logging, NonFiniteGuard, Plateau, Progress, Required
@@ -27,7 +30,7 @@ from lib.training.contracts import Elsewhere, LossSums
 from lib.training.ema import Ema
 from lib.training.evaluator import Evaluator
 from lib.training.loggers import make_loggers
-from lib.training.memory import Halving
+from lib.training.memory import Halving, without_cudnn
 from lib.training.optim import make_optimizer, make_schedule
 from lib.training.preemption import StopRequest
 from lib.training.randomness import seed_everything
@@ -88,6 +91,7 @@ def train(
     process then ends at once with preemption.PREEMPTED, to be started again.
     """
     running = running or Running.of_this_run()
+    use_cudnn(running)
     fabric = processes.start(
         device=running.device,
         devices=settings.devices,
@@ -111,6 +115,10 @@ def train(
             kept = CheckpointStore(state, fingerprint=fingerprint, keep_last=running.keep_last, best=settings.best)
             store = opened.enter_context(kept)
         halving = parts.halving()
+        if not running.cudnn:
+            halving.without_cudnn(settings.batch)
+            if fabric.is_global_zero:
+                _tell_without_cudnn(settings.batch, halving.largest(settings.batch), on_progress)
         shortage = None
         if fabric.world_size > 1 and halving.allowed:
             shortage = Shortage(state, fingerprint=fingerprint, fabric=fabric, tell=on_progress)
@@ -142,6 +150,13 @@ def train(
                 raise
             shortage.leave(str(short))
         return None if isinstance(store, Elsewhere) else _deliver(settings, trainer, ema, store, outcome, state)
+
+
+def _tell_without_cudnn(batch: int, micro: int, tell: Callable[..., None] | None) -> None:
+    """Say in the log and in the record of the attempt that cuDNN is off, and what that makes of the micro-batches."""
+    print(without_cudnn(batch, micro), file=sys.stderr)
+    if tell is not None:
+        tell(cudnn=False, micro_batch=micro)
 
 
 def _callbacks(
@@ -200,7 +215,6 @@ def _deliver(
     weights = state / "weights.safetensors"
     with ema.averaged(trainer.module) if ema is not None and ema.updates else ExitStack():
         save_weights(weights, trainer.module.state_dict())
-    micro = settings.batch / 2 ** (trainer.halving.halvings if trainer.halving else 0)
     return LoopResult(
         weights=weights,
         history=state / "history.csv",
@@ -211,12 +225,13 @@ def _deliver(
         parameters=sum(one.numel() for one in trainer.module.parameters()),
         resumed_from=trainer.resumed_from,
         facts={
-            "micro_batch": max(1, int(micro)),
+            "micro_batch": trainer.halving.largest(settings.batch) if trainer.halving else settings.batch,
             "effective_batch": settings.batch * settings.accumulate * trainer.fabric.world_size,
             "halvings": trainer.halving.halvings if trainer.halving else 0,
             "updates": trainer.updates,
             "precision": settings.precision,
             "device": trainer.fabric.device.type,
+            "cudnn": torch.backends.cudnn.enabled,
             "ranks": trainer.fabric.world_size,
             "stopped_early": outcome.reason,
         },

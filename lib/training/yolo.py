@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
+from lib.config.running import Running
 from lib.config.train import TrainingSettings
 from lib.files import DataError, atomic
 from lib.models import yolo as models
@@ -39,6 +40,7 @@ class TrainResult:
     epochs: int  # rounds done
     parameters: int
     resumed_from: int  # rounds that an earlier attempt had finished, 0 = from the beginning
+    facts: dict[str, Any]  # for the model's card: micro-batch, effective batch, whether with cuDNN
 
 
 def train(
@@ -112,12 +114,18 @@ def read_state(state: Path, fingerprint: str) -> dict[str, Any] | None:
 
 
 def _run(trainer: Trainer, state: Path, fingerprint: str) -> TrainResult:
+    from lib.training.memory import without_cudnn
     from lib.training.yolo_trainer import Diverged
 
     kept = read_state(state, fingerprint)
     status = "finished"
     if kept is not None and (kept["stop"] or kept["epoch"] + 1 >= trainer.epochs):  # killed after its last round
-        return _result(kept, state, status, resumed_from=kept["epoch"] + 1)
+        return _result(kept, state, status, resumed_from=kept["epoch"] + 1, facts=_facts(trainer))
+    if not Running.of_this_run().cudnn:
+        facts = _facts(trainer)
+        print(without_cudnn(facts["effective_batch"], facts["micro_batch"]), file=sys.stderr)
+        if trainer.on_log is not None:
+            trainer.on_log({name: facts[name] for name in ("cudnn", "micro_batch")})
     try:
         trainer.train()
     except Diverged as diverged:
@@ -128,10 +136,10 @@ def _run(trainer: Trainer, state: Path, fingerprint: str) -> TrainResult:
     if kept is None:
         raise DataError(f"{state}: the training's state cannot be read back. Hint: is the disk full?")
     done = trainer.step if status != "finished" else kept["step"]
-    return _result(kept | {"step": done}, state, status, resumed_from=trainer.resumed_from)
+    return _result(kept | {"step": done}, state, status, resumed_from=trainer.resumed_from, facts=_facts(trainer))
 
 
-def _result(kept: dict[str, Any], state: Path, status: str, *, resumed_from: int) -> TrainResult:
+def _result(kept: dict[str, Any], state: Path, status: str, *, resumed_from: int, facts: dict[str, Any]) -> TrainResult:
     history = pd.DataFrame(kept["history"])
     weights = state / f"best-{kept['best']['epoch']}.pt"
     return TrainResult(
@@ -143,6 +151,7 @@ def _result(kept: dict[str, Any], state: Path, status: str, *, resumed_from: int
         epochs=kept["epoch"] + 1,
         parameters=sum(parameter.numel() for parameter in models.checkpoint_model(weights).parameters()),
         resumed_from=resumed_from,
+        facts=facts,
     )
 
 
@@ -163,7 +172,17 @@ def _without_round(trainer: Trainer, state: Path, status: str) -> TrainResult:
         epochs=0,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         resumed_from=0,
+        facts=_facts(trainer),
     )
+
+
+def _facts(trainer: Trainer) -> dict[str, Any]:
+    """How a batch went through the model."""
+    return {
+        "micro_batch": trainer.settings.batch // trainer.pieces,
+        "effective_batch": trainer.settings.batch,
+        "cudnn": Running.of_this_run().cudnn,
+    }
 
 
 def _describe(names: list[str], images: dict[str, list[Path]], folder: Path) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lib.config.base import ConfigError
+from lib.config.running import Running
 from lib.config.train import TrainingSettings
 
 if TYPE_CHECKING:
@@ -40,12 +41,25 @@ FIXED: dict[str, Any] = {
 }
 
 
-def arguments(settings: TrainingSettings, *, seed: int, device: str, threads: int) -> dict[str, Any]:
-    """Ultralytics' arguments for these settings."""
+def pieces(settings: TrainingSettings, running: Running) -> int:
+    """Into how many parts a batch is cut: halves where cuDNN is off. ConfigError: a batch that has no halves."""
+    if running.cudnn or settings.batch == 1:
+        return 1
+    if settings.batch % 2:
+        raise ConfigError(
+            f"training.batch: {settings.batch} is odd, and running.cudnn: false trains in halves of it. Hint: an even "
+            "batch, or train where cuDNN works."
+        )
+    return 2
+
+
+def arguments(settings: TrainingSettings, *, seed: int, device: str, threads: int, pieces: int = 1) -> dict[str, Any]:
+    """Ultralytics' arguments for these settings. pieces: of a batch, each a forward and backward pass of its own."""
     values = FIXED | {name: getattr(settings, name) for name in SAME_NAME}
     return values | {
         "epochs": settings.budget.rounds,
-        "nbs": settings.batch,  # its nominal batch: equal to the real one, so that every iteration is an optimizer step
+        "batch": settings.batch // pieces,
+        "nbs": settings.batch // pieces,  # its nominal batch: equal to the real one, so that it accumulates nothing itself
         "cos_lr": settings.cosine,
         "freeze": settings.freeze or None,
         "patience": settings.patience or 0,
@@ -92,8 +106,8 @@ def reached(trainer: Trainer) -> dict[str, Any]:
     return {
         "model": trainer.model.yaml["yaml_file"].removesuffix(".yaml"),
         "imgsz": trainer.train_loader.dataset.imgsz,
-        "batch": trainer.train_loader.batch_size,
-        "iterations": len(trainer.train_loader) * trainer.epochs,
+        "batch": trainer.train_loader.batch_size * trainer.pieces,
+        "iterations": len(trainer.train_loader) // trainer.pieces * trainer.epochs,
         "evaluations": trainer.epochs,
         "patience": None if trainer.stopper.patience == float("inf") else trainer.stopper.patience,
         "optimizer": type(trainer.optimizer).__name__,

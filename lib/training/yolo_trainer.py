@@ -3,9 +3,11 @@
 
 What differs from the library, and why: a round (its epoch) is a fixed number of iterations when the budget is one, so arms
 of different sizes are trained alike; the learning rate follows the iteration, so the number of evaluations does not change
-the training (yolov10 and yolo26 excepted: they shift the weights of their two heads' losses once a round); state is written
-whole in one file, in full precision, so that a killed run continues exactly; nothing is drawn, validated twice or read by
-the library's unrestricted loader.
+the training (yolov10 and yolo26 excepted: they shift the weights of their two heads' losses once a round); where cuDNN is
+off, an iteration is made of both halves of its batch (batch norm sees halves, and each half's loss is a mean over its own
+targets: steps as long on average, but other ones, as with another seed); state is written whole in one file, in full
+precision, so that a killed run continues exactly; nothing is drawn, validated twice or read by the library's unrestricted
+loader.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import torch_utils
 
 from lib.config.base import ConfigError
+from lib.config.running import Running
 from lib.config.train import TrainingSettings
 from lib.files import DataError, atomic
 from lib.models import yolo as models
@@ -71,12 +74,14 @@ class Trainer(DetectionTrainer):
         self.start = start
         self.on_log = on_log
         self.step = 0  # iterations done
+        self.pieces = yolo_knobs.pieces(settings, Running.of_this_run())
+        self._passes = 0  # forward and backward passes since the last step
         self.history: list[dict[str, float]] = []
         self.best_round: dict[str, Any] = {}
         self.resumed_from = 0
         self.stopped_early = False
         self._seconds_before = 0.0
-        overrides = yolo_knobs.arguments(settings, seed=seed, device=models.device(), threads=threads)
+        overrides = yolo_knobs.arguments(settings, seed=seed, device=models.device(), threads=threads, pieces=self.pieces)
         overrides |= {"model": f"{settings.model}.yaml", "data": str(data), "save_dir": str(data.parent / "run")}
         super().__init__(overrides=overrides)
         torch.set_num_threads(threads)  # ultralytics has just chosen a number by itself
@@ -96,9 +101,9 @@ class Trainer(DetectionTrainer):
         if len(dataset) != listed:
             raise DataError(f"training images: {listed - len(dataset)} of {listed} are damaged or have impossible boxes.")
         budget = self.settings.budget
-        iterations = budget.iterations // budget.rounds if budget.iterations else math.ceil(listed / batch_size)
+        iterations = budget.iterations // budget.rounds if budget.iterations else math.ceil(listed / self.settings.batch)
         self.iterations_per_round = iterations
-        self.sampler = StreamSampler(len(dataset), per_round=iterations * batch_size, seed=self.seed)
+        self.sampler = StreamSampler(len(dataset), per_round=iterations * self.settings.batch, seed=self.seed)
         return RoundLoader(
             dataset,
             batch_size=batch_size,
@@ -111,10 +116,11 @@ class Trainer(DetectionTrainer):
         )
 
     def _build_train_pipeline(self) -> None:
-        if self.batch_size != self.settings.batch:
+        if self.batch_size * self.pieces != self.settings.batch:
             raise ConfigError(
                 f"training.batch: {self.settings.batch} images of {self.settings.imgsz} px do not fit into GPU memory. "
-                f"Hint: batch: {self.batch_size}; it is not lowered by itself, as arms would no longer be trained alike."
+                f"Hint: batch: {self.batch_size * self.pieces}; it is not lowered by itself, as arms would no longer be "
+                "trained alike."
             )
         super()._build_train_pipeline()
 
@@ -153,9 +159,14 @@ class Trainer(DetectionTrainer):
         self.train_loader.generator.manual_seed(seed)
 
     def optimizer_step(self) -> None:
-        """One step at this iteration's learning rate; Diverged when the loss is no number."""
+        """One step at this iteration's learning rate, once all pieces of the batch are through; Diverged when the loss is
+        no number. Ultralytics' own accumulation counts from the start of an attempt, so a resumed one would step elsewhere.
+        """
         if not torch.isfinite(self.loss):
             raise Diverged(self.step + 1)
+        self._passes = (self._passes + 1) % self.pieces
+        if self._passes:
+            return
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.rate(self.step)
         super().optimizer_step()

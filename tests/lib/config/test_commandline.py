@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from snakemake.cli import parse_config
 
-from lib.config.commandline import HANDED_DOWN, read_config
+from lib.config.commandline import HANDED_DOWN, profile_words, read_config
 from lib.provenance import announce_run, rebuild_command
 
 WORDS = [
@@ -69,3 +70,41 @@ def test_the_recorded_command_is_the_typed_one_without_only(monkeypatch: pytest.
     words = shlex.split(rebuild_command("results/x.json"))
     kept = [word for word in WORDS if not word.startswith("only=")]
     assert words == ["snakemake", "--configfile", "a b.yaml", "--config", *kept, "--", "results/x.json"]
+
+
+@pytest.fixture
+def profiles(tmp_path: Path) -> list[str]:
+    """Three profiles, of which the first two have a `config:`."""
+    texts = {
+        "a": 'config: {running: "{cudnn: off}", seeds: "[1]"}',
+        "b": 'config: {running: "{cudnn: on}"}',
+        "c": "jobs: 3",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(f"{text}\n")
+    return [str(tmp_path / name) for name in texts]
+
+
+def test_the_config_of_a_profile_is_found_where_snakemake_takes_it(profiles: list[str]) -> None:
+    a, b, c = profiles
+    assert profile_words(["-n", "--profile", a, "-c2", "--", "x"], {}) == ["running={cudnn: off}", "seeds=[1]"]
+    assert profile_words([f"--profile={a}", "--profile", b, "--profile", c], {}) == ["running={cudnn: on}"]
+    assert profile_words(["-n"], {"SNAKEMAKE_PROFILE": a}) == ["running={cudnn: off}", "seeds=[1]"]
+    assert profile_words(["--profile", c], {"SNAKEMAKE_PROFILE": a}) == [] == profile_words(["--profile", "none"], {})
+
+
+def test_what_is_typed_is_laid_over_the_profile(profiles: list[str]) -> None:
+    below = profile_words(["--profile", profiles[0]], {})
+    words = ["only=x", "running={device: cpu}"]
+    typed = read_config(words, parse_config(words), below, parse_config)
+    assert typed.overrides == {"running": {"cudnn": "off", "device": "cpu"}, "seeds": ["1"]} and typed.only == "x"
+    assert read_config(below, parse_config(below), below, parse_config).words == tuple(below), "Snakemake took them itself"
+    assert typed.lineage == ("seeds=[1]",), "a site's words change no result"
+    (word,) = typed.for_jobs()
+    assert read_config([word], parse_config([word])).overrides == typed.overrides
+
+
+def test_a_seed_of_the_profile_gives_way() -> None:
+    words = ["seeds=[2]"]
+    assert read_config(words, parse_config(words), ["seeds=[1]"], parse_config).overrides == {"seeds": ["2"]}
