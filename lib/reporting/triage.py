@@ -27,6 +27,7 @@ from lib.reporting.triage_patterns import (
     NODE,
     PATTERNS,
     PREEMPTED,
+    REFUSED,
     STALL,
     STATEMENT,
     TIME_LIMIT,
@@ -85,6 +86,10 @@ ADVICE: dict[str, tuple[bool, str]] = {
     CANCELLED: (True, "somebody ended it; the same command goes on"),
     PREEMPTED: (True, "the same command goes on from the last state"),
     KILLED: (True, "by hand (kill -9), or for want of memory on the host: the same command goes on from the last state"),
+    REFUSED: (
+        False,
+        "put right what sbatch names (your profile, rules/resources.smk); wait where it is a limit or a closed partition",
+    ),
     UNKNOWN: (False, "read the log"),
 }
 """Cause → whether the same command may go well, and what to do."""

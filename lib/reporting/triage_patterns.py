@@ -9,7 +9,7 @@ import re
 GPU_MEMORY, HOST_MEMORY, TIME_LIMIT, NODE = "GPU memory", "host memory", "time limit", "node"
 DIVERGED, DATA, CONFIG, LICENCE, NETWORK = "diverged", "data", "config", "licence", "network"
 DISK, STALL, CANCELLED, PREEMPTED = "disk", "stall", "cancelled", "preempted"
-KILLED, UNKNOWN = "killed", "unknown"
+KILLED, REFUSED, UNKNOWN = "killed", "sbatch refused", "unknown"
 
 STATEMENT, ERROR, TRACE = 3, 2, 1
 """Ranks: says the cause; an error line whose words tell it; what many causes leave behind."""
@@ -40,6 +40,8 @@ _TABLE: tuple[tuple[str, str, int], ...] = (
     (r"uncorrectable (?:NVLink|ECC) error|ECC error encountered|has fallen off the bus|GPU is lost", NODE, STATEMENT),
     (r"no CUDA-capable device is detected|CUDA driver initialization failed|CUDA-capable device\(s\) is/are busy", NODE,
      STATEMENT),
+    # Slurm does not take the job
+    (r"sbatch: error:|SLURM sbatch failed", REFUSED, STATEMENT),
     # hanging: our guard, NCCL, gloo
     (r"nothing has finished for [\d.]+ s \(running\.stall_seconds", STALL, STATEMENT),
     (r"Watchdog caught collective operation timeout|Timed out waiting \d+ms for \w+ operation", STALL, STATEMENT),

@@ -68,8 +68,9 @@ def find_failures(overview: Overview, root: Path, *, narrowed: bool = False) -> 
 def of_training(row: Row, root: Path, told: Mapping[str, Event]) -> Failure:
     """Why a training failed, stopped, stalled or diverged."""
     cell, last = row.cell, row.records.last
-    logs = training_logs(row, root, told)
-    text = "\n".join(tail_of(root / one) for one in reversed(logs))  # the program's own words last
+    event = next((one for path, one in told.items() if path.startswith(f"{cell.folder}/")), None)
+    logs = training_logs(row, event)
+    text = _said(logs, root, event)
     if row.state.name == states.DIVERGED:
         verdict = Verdict(NO_NUMBER, row.state.why)
     elif row.state.name == states.STALLED:
@@ -89,10 +90,14 @@ def _both(why: str, line: str) -> str:
     return why if line == "its log is empty" else f"{why}: {line}"
 
 
-def training_logs(row: Row, root: Path, told: Mapping[str, Event]) -> list[Path]:
+def _said(logs: Sequence[Path], root: Path, event: Event | None) -> str:
+    """The ends of a job's logs, the program's own words last, and what Snakemake's executor says of it."""
+    return "\n".join([*(tail_of(root / one) for one in reversed(logs)), event.message if event else ""])
+
+
+def training_logs(row: Row, event: Event | None) -> list[Path]:
     """Logs of a training, its program's first, then what Slurm wrote of its job."""
     cell = row.cell
-    event = next((one for path, one in told.items() if path.startswith(f"{cell.folder}/")), None)
     found = [cell.log, *(Path(one) for one in (event.logs if event else ()) if Path(one) != cell.log)]
     if row.job:
         name = f"rule_train/{cell.dataset}_{cell.variant}_{cell.seed}/{row.job}.log"
@@ -106,9 +111,7 @@ def of_stages(told: Mapping[str, Event], root: Path) -> list[Failure]:
     for first, event in told.items():
         if event.rule == "train" or not event.failed or all((root / one).exists() for one in event.outputs):
             continue
-        found.append(
-            _stage(event.rule, first, [Path(one) for one in event.logs], root, _SIGNALLED.get(event.exit_status or 0))
-        )
+        found.append(_stage(event.rule, first, [Path(one) for one in event.logs], root, event))
     return found
 
 
@@ -131,8 +134,8 @@ def _is_made(stem: Path) -> bool:
     return stem.exists() or any(stem.parent.glob(f"{stem.name}.*"))
 
 
-def _stage(rule: str, target: str, logs: Sequence[Path], root: Path, signalled: str | None = None) -> Failure:
-    text = "\n".join(tail_of(root / one) for one in reversed(logs))  # the program's own words last
+def _stage(rule: str, target: str, logs: Sequence[Path], root: Path, event: Event | None = None) -> Failure:
+    text, signalled = _said(logs, root, event), _SIGNALLED.get(event.exit_status or 0) if event else None
     verdict = classify(log=text)
     if verdict.cause == UNKNOWN and signalled:
         verdict = classify(told=signalled, log=text)

@@ -16,14 +16,16 @@ from lib.reporting.triage import tail_of
 _LOGS_READ = 30
 _BYTES = 16 << 20
 _BLOCK = re.compile(r"^(?:(?P<error>Error in )(?:local)?rule|(?:local)?rule|checkpoint) (?P<rule>\w+):\s*$")
-_FACT = re.compile(r"^ {4}(?P<key>output|log|jobid|external_jobid): (?P<value>.*)$")
+_FACT = re.compile(r"^ {4}(?P<key>message|output|log|jobid|external_jobid): (?P<value>.*)$")
 _STATUS = re.compile(r"returned non-zero exit status (\d+)")
+_GOES_ON = "For further error details"  # the plugin's words, in the middle of a block
 _CHECK = " (check log file(s) for error details)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What a log says last of a job: that it began, or failed. outputs and logs as the rule names them."""
+    """What a log says last of a job: that it began, or failed. outputs and logs as the rule names them; message: what the
+    executor says of it (that sbatch refused it)."""
 
     rule: str
     failed: bool
@@ -31,6 +33,7 @@ class Event:
     logs: tuple[str, ...] = ()
     slurm_job: str | None = None
     exit_status: int | None = None
+    message: str = ""
 
 
 class Events:
@@ -61,7 +64,8 @@ def events(lines: Iterable[str]) -> list[Event]:
         if rule and outputs:
             exit_status = status if failed else None
             logs = _words(facts.get("log", "").removesuffix(_CHECK))
-            found.append(Event(rule=rule, failed=failed, outputs=outputs, logs=logs,
+            message = facts.get("message", "").removeprefix("None") if failed else ""
+            found.append(Event(rule=rule, failed=failed, outputs=outputs, logs=logs, message=message,
                                slurm_job=facts.get("external_jobid"), exit_status=exit_status))  # fmt: skip
 
     for line in lines:
@@ -72,7 +76,7 @@ def events(lines: Iterable[str]) -> list[Event]:
             rule, failed, facts = begins["rule"], begins["error"] is not None, {}
         elif (fact := _FACT.match(line)) and rule:
             facts.setdefault(fact["key"], fact["value"])
-        elif rule and line and not line.startswith(" "):
+        elif rule and line and not line.startswith((" ", _GOES_ON)):
             close()
             status = None if failed else status
             rule, facts = "", {}

@@ -26,6 +26,7 @@ PROGRAMS = (
     "engine_parts",
     "add_variant",
     "price",
+    "failures",
     "studies",
 )
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
 from tests.slurm import cluster
+from tests.slurm.injections import written
 from tests.workflow import conftest as workflow
 
 demo, demo_boards = workflow.demo, workflow.demo_boards
@@ -53,19 +50,3 @@ def _counted(path: Path, change: int) -> Iterator[tuple[int, int]]:
 def profiles(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A private settings folder with both profiles, for jobs on nodes that stay."""
     return written(tmp_path_factory.mktemp("home"), "gpu")
-
-
-@pytest.fixture(scope="session")
-def fragile(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same for jobs on nodes that tests kill."""
-    return written(tmp_path_factory.mktemp("home"), "fragile")
-
-
-def written(home: Path, partition: str) -> Path:
-    """Both profiles, written by the program that people use."""
-    environment = os.environ | {"XDG_CONFIG_HOME": str(home), "PYTHONPATH": str(PROJECT)}
-    for name in ("slurm", "slurm-requeue"):
-        words = ["--name", name, "--partition", partition, "--cpu-partition", "cpu", "--poll-seconds", "5"]
-        command = [sys.executable, "-m", "workflow_scripts.slurm_profile", *words]
-        subprocess.run(command, check=True, cwd=PROJECT, stdin=subprocess.DEVNULL, env=environment)
-    return home

@@ -12,7 +12,7 @@ import pytest
 
 from lib.files import read_json
 from tests.conftest import PROJECT
-from tests.slurm.test_failures import on_slurm
+from tests.slurm.injections import on_slurm
 from tests.workflow.conftest import copy_project
 from tests.workflow.test_own_task import by_hand
 
@@ -103,7 +103,10 @@ def test_the_profile_of_a_person_stays(profiles: Path) -> None:
 def test_unknown_partition_and_account_are_refused(profiles: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     options = {"cwd": PROJECT, "env": environment, "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
-    for words, says in ((["--partition", "gpus"], "did you mean 'gpu'"), ([], "Known: cpu, fragile, gpu, spare, urgent")):
+    for words, says in (
+        (["--partition", "gpus"], "did you mean 'gpu'"),
+        ([], "Known: closing, cpu, fragile, gpu, spare, urgent"),
+    ):
         command = [sys.executable, "-m", "workflow_scripts.slurm_profile", *words, "--folder", str(tmp_path)]
         done = subprocess.run(command, **options)
         assert done.returncode == 2 and says in done.stderr

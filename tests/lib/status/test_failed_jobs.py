@@ -83,6 +83,21 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+REFUSED = """
+[Thu Nov 26 09:19:47 2026]
+Error in rule train:
+    message: SLURM sbatch failed. The error message was 'sbatch: error: Required partition not available (inactive)'.
+    sbatch call:
+        sbatch --parsable -p closing
+For further error details see the cluster/cloud log and the log files of the involved rule(s).
+    jobid: 0
+    output: results/train/site/a/seed=0/model.json
+    log: results/logs/train/site/a/seed=0.log (check log file(s) for error details)
+
+Trying to restart job 0.
+"""
+
+
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -100,6 +115,10 @@ def test_the_blocks_of_a_log() -> None:
         logs=("results/logs/shards/site/full.log", "/w/logs/rule_shard/site_full/12.log"),
         slurm_job="12",
         exit_status=137,
+    )
+    (refused,) = events(REFUSED.splitlines())
+    assert (
+        refused.failed and refused.outputs == ("results/train/site/a/seed=0/model.json",) and "inactive" in refused.message
     )
     assert events([]) == [] and events(["rule x:", "    jobid: 1"]) == []
 

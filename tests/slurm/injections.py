@@ -1,0 +1,417 @@
+"""Failures done on purpose to trainings on the throw-away Slurm, each to a run of its own, and what became of each.
+
+A case is one study with one training of the README's task, its driver (Snakemake) and one failure. It ends right when the
+weights are those of a training that nothing interrupted, bit for bit, and no two attempts overlapped. Not here: the cluster
+(cluster.py); which cases run and what is demanded of them (test_failures.py, tests/benchmarks/failures.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+from safetensors.torch import load_file
+
+from lib.files import read_json
+from lib.runs import slurm
+from lib.runs.attempts import records
+from tests.conftest import PROJECT
+from tests.lib.training.toy import equal
+from tests.slurm import cluster
+from tests.workflow.test_own_task import TARGET, Copy
+
+RESOURCES = {"tiny": (4000, 2), "small": (4000, 20), "nano": (900, 20)}
+"""Model size → memory in MB and minutes here: a short limit, enough of all, too little memory."""
+STEP = 50
+"""The step at which most failures strike, of 400; the state is kept every 40."""
+POLL_S = 5
+
+
+def written(home: Path, partition: str, names: Sequence[str] = ("slurm", "slurm-requeue")) -> Path:
+    """A private settings folder with profiles for one partition, written by the program that people use."""
+    environment = os.environ | {"XDG_CONFIG_HOME": str(home), "PYTHONPATH": str(PROJECT)}
+    for name in names:
+        words = ["--name", name, "--partition", partition, "--cpu-partition", "cpu", "--poll-seconds", str(POLL_S)]
+        command = [sys.executable, "-m", "workflow_scripts.slurm_profile", *words]
+        subprocess.run(command, check=True, cwd=PROJECT, stdin=subprocess.DEVNULL, env=environment, capture_output=True)
+    return home
+
+
+def on_slurm(folder: Path, profiles: Path, cells: dict[str, str], pause_s: float) -> Copy:
+    """The README's task with one variant per cell, each of whose batches takes so long without using the processor."""
+    tree = Copy(folder)
+    tree.how, tree.more = ["--profile", "slurm"], {"XDG_CONFIG_HOME": str(profiles), "VIPERSIGHT_DEVICE": "cpu"}
+    tree.study["running"]["device"] = "auto"  # GPUs are asked for; those of the nodes are pretended ones
+    tree.insert("lib/tasks/presence.py", "    import torch\n\n", f"    import time\n\n    time.sleep({pause_s})\n")
+    sizes = "".join(
+        f'SIZES["{size}"] = {{"threads": 1, "mem_mb": {memory}, "runtime": {minutes}}}\n'
+        for size, (memory, minutes) in RESOURCES.items()
+    )
+    (tree.folder / "rules/resources.smk").write_text((tree.folder / "rules/resources.smk").read_text() + "\n\n" + sizes)
+    shows = tree.study["variants"].pop("shows")
+    tree.study["variants"] |= {name: shows | {"size": size} for name, size in cells.items()}
+    tree.study["boards"]["presence"]["variants"] = [*cells, "usual"]
+    return tree
+
+
+def folder_of(tree: Copy, cell: str) -> Path:
+    return tree.folder / f"results/train/site/{cell}/seed=0"
+
+
+def model(cell: str) -> str:
+    return f"results/train/site/{cell}/seed=0/model.json"
+
+
+def wait_until(true: Callable[[], Any], what: str, limit_s: float = 300) -> None:
+    until = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < until, f"waited {limit_s:g} s for {what}"
+        time.sleep(0.2)
+
+
+def has_step(tree: Copy, cell: str, step: int) -> bool:
+    path = folder_of(tree, cell) / "state/history.csv"
+    return path.exists() and any(line.startswith(f"{step},") for line in path.read_text().splitlines())
+
+
+def node_of(job: str) -> str:
+    return subprocess.run(["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True).stdout.strip()
+
+
+@dataclass
+class Case:
+    """One run under way. said: what `status --failed` called the failure; notes: what was seen, for the record."""
+
+    kind: Kind
+    tree: Copy
+    retries: int
+    driver: subprocess.Popen[bytes] | None = None
+    said: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.tree.cell
+
+    @property
+    def log(self) -> Path:
+        return self.tree.folder / "driver.log"
+
+    def type(self, *words: str) -> None:
+        """Type the command, as at first or again."""
+        command = self.tree.command("--retries", str(self.retries), *words, "--", TARGET)
+        with open(self.log, "a") as log:
+            self.driver = subprocess.Popen(
+                command, cwd=self.tree.folder, env=self.tree.environment(), stdout=log, stderr=log, start_new_session=True
+            )
+
+    def wait(self, limit_s: float = 600) -> int:
+        """The driver's exit code; one that does not end is killed, and all that may say why is shown."""
+        try:
+            return self.driver.wait(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            self.driver.kill()
+            asked = (["squeue", "-a"], ["sinfo", "-N"])
+            shown = [subprocess.run(words, capture_output=True, text=True).stdout for words in asked]
+            raise AssertionError("\n".join(["the driver does not end", *shown, self.log.read_text()[-6000:]])) from None
+
+    def interrupt(self) -> None:
+        """Ctrl-C, for a driver that waits for what it cannot see."""
+        os.killpg(self.driver.pid, signal.SIGINT)
+        self.wait(180)
+
+    def step(self, step: int = STEP) -> str:
+        """Wait until the first attempt has come so far; the number of its job."""
+        wait_until(lambda: has_step(self.tree, "shows", step), f"step {step} of {self.kind.name}")
+        return records(self.folder)[0]["job"]
+
+    def status(self, *words: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "workflow_scripts.status", "--configfile", "study.yaml", "--json", *words]
+        done = subprocess.run(
+            command, cwd=self.tree.folder, env=self.tree.environment(), capture_output=True, text=True, timeout=90
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def classified(self) -> str:
+        """The cause that `status --failed` names for the training, kept in `said`."""
+        failures = self.status("--only", "shows", "--failed")["failures"]
+        self.said = next((one["cause"] for one in failures if one["stage"] == "train"), "none")
+        return self.said
+
+    def program(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *words], cwd=self.tree.folder, env=self.tree.environment(), capture_output=True,
+            text=True, timeout=900,
+        )  # fmt: skip
+
+    def trainer(self) -> psutil.Process:
+        """The process that trains (inside of its job)."""
+        return psutil.Process(int(read_json(self.folder / "owner.json")["pid"]))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A failure. do: brings it about in a case whose driver runs. causes: what `status --failed` may call it.
+
+    heals: a retry by itself brings the training to its end; otherwise the same command has to be typed again.
+    waits: the plugin never sees the end of the job, and its driver has to be interrupted.
+    """
+
+    name: str
+    partition: str
+    do: Callable[[Case], None]
+    causes: tuple[str, ...]
+    profile: str = "slurm"
+    size: str = "small"
+    pause_s: float = 0.03
+    heals: bool = True
+    waits: bool = False
+
+
+def _time_limit(case: Case) -> None:
+    """Nothing is done: its steps take longer than its job may."""
+
+
+def _memory(case: Case) -> None:
+    """Nothing is done: its job gets too little."""
+
+
+def _cancel(case: Case) -> None:
+    job = case.step()
+    subprocess.run(["scancel", job], check=True)
+
+
+def _node(case: Case) -> None:
+    lost = node_of(case.step())
+    cluster.kill_node(lost)
+    case.notes.append(lost)
+
+
+def _ghost(case: Case) -> None:
+    """The network loses a node: its daemon is gone, the training on it lives on unseen."""
+    job = case.step()
+    lost, ghost = node_of(job), case.trainer()
+    cluster.kill(f"slurmd.{lost}")
+    case.notes += [lost]
+    wait_until(lambda: (told := slurm.jobs([job])) and not told[job].active, "Slurm to give the node up")
+    assert ghost.is_running(), "the training that Slurm has given up lives on"
+
+
+def _preempt(case: Case) -> None:
+    job = case.step()
+    over = "urgent" if case.kind.partition == "gpu" else "gpu"
+    words = ["sbatch", f"--partition={over}", f"--nodelist={node_of(job)}", "--exclusive", "--time=1", "--output=/dev/null"]
+    subprocess.run([*words, "--wrap=sleep 3"], check=True, capture_output=True)
+    wait_until(lambda: (told := slurm.jobs([job])) and told[job].state != "RUNNING", f"the end of job {job}")
+    case.notes.append(f"Slurm: {slurm.jobs([job])[job].state}")
+
+
+def _controller(case: Case) -> None:
+    case.step()
+    cluster.kill("slurmctld")
+    time.sleep(3)
+    cluster.start_controller()
+
+
+def _driver(case: Case) -> None:
+    """kill -9 of Snakemake alone: its jobs run on. `resume` ends them and goes on."""
+    case.step()
+    case.driver.kill()
+    case.driver.wait()
+    drivers = " ".join(case.status()["drivers"])
+    assert "kill" in drivers, drivers
+    done = case.program("workflow_scripts.resume")
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def _refused(case: Case) -> None:
+    """The partition takes no job; later it does again."""
+    case.wait()
+    assert "sbatch: error" in case.log.read_text()
+    _partition("closing", "UP")
+
+
+def _partition(name: str, state: str) -> None:
+    subprocess.run(["scontrol", "update", f"PartitionName={name}", f"State={state}"], check=True)
+
+
+def _history(case: Case) -> None:
+    """The training dies by kill -9, and the last line of its history is half-written."""
+    case.step()
+    killed = case.trainer()
+    killed.kill()
+    wait_until(lambda: not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE, "the death", 30)
+    path = case.folder / "state/history.csv"
+    os.truncate(path, path.stat().st_size - 5)
+    case.status()
+
+
+def _gone(case: Case) -> None:
+    """The controller forgets a job that has died: squeue knows it no more, and nobody sees its end."""
+    job = case.step()
+    subprocess.run(["scancel", "--signal=KILL", "--full", job], check=True)
+    (case.tree.folder / "forgotten").write_text(job)
+    time.sleep(3 * POLL_S)
+    assert case.driver.poll() is None, "a job that is not listed has not ended for Snakemake"
+
+
+KINDS = (
+    Kind("time limit", "cpu", _time_limit, ("time limit",), size="tiny", pause_s=0.12),
+    Kind("out of memory", "cpu", _memory, ("host memory",), size="nano"),
+    Kind("scancel", "cpu", _cancel, ("cancelled",), heals=False),
+    Kind("sbatch refused", "closing", _refused, ("sbatch refused",), heals=False),
+    Kind("driver kill -9", "cpu", _driver, ()),
+    Kind("half-written history", "cpu", _history, ("killed", "host memory")),
+    Kind("job gone from squeue", "cpu", _gone, ("killed", "host memory"), waits=True),
+    Kind("node dies", "fragile", _node, ("node",)),
+    Kind("node lost, training lives", "fragile", _ghost, ("node",), pause_s=0.1),
+    Kind("preempted, requeued", "gpu", _preempt, ("preempted",), profile="slurm-requeue"),
+    Kind("preempted, cancelled", "spare", _preempt, ("preempted",)),
+    Kind("controller restarts", "cpu", _controller, ()),
+)
+_BESIDE = 3
+"""So many cases that disturb no others run side by side, beside one that kills nodes and one that preempts."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case. right: trained to the same weights; lost: no model, or work that a saved state held;
+    said: the cause that `status --failed` named, "" where it was not asked; why: what was wrong."""
+
+    kind: str
+    right: bool
+    said: str
+    as_it_was: bool
+    lost: bool
+    twice: bool
+    attempts: int
+    seconds: float
+    notes: str
+    why: str = ""
+
+
+class Bench:
+    """Where cases run: the cluster, one training on this machine as the reference, profiles for each partition."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.local = Copy(base / "local")
+        self.local.run("--", TARGET)
+        self.reference = load_file(self.local.cell / "model.weights")
+        kinds = {kind.partition: kind.profile for kind in KINDS}
+        self.homes = {name: written(base / f"home-{name}", name, [profile]) for name, profile in kinds.items()}
+
+    def round(self, kinds: Sequence[Kind], number: int, *, retries: int) -> list[Outcome]:
+        """One case of each kind, those of different lanes side by side; the controller's restart after all others."""
+        calm = [kind for kind in kinds if kind.do is not _controller]
+        disturb_nobody = [kind for kind in calm if kind.partition in ("cpu", "closing")]
+        lanes = [[kind for kind in calm if kind.partition in lane] for lane in (("fragile",), ("gpu", "spare"))]
+        lanes += [disturb_nobody[start::_BESIDE] for start in range(_BESIDE)]
+        last = [kind for kind in kinds if kind.do is _controller]
+        found: list[Outcome] = []
+        with ThreadPoolExecutor(len(lanes)) as pool:
+            for outcomes in pool.map(lambda lane: [self.case(kind, number, retries=retries) for kind in lane], lanes):
+                found += outcomes
+        return found + [self.case(kind, number, retries=retries) for kind in last]
+
+    def case(self, kind: Kind, number: int, *, retries: int) -> Outcome:
+        """Run one case to its end; a demand that is not met is told, not raised."""
+        begun = time.monotonic()
+        tree = self._tree(kind, self.base / f"{kind.name.replace(' ', '_').replace(',', '')}-{number}")
+        case = Case(kind, tree, retries if kind.heals else min(retries, 1))  # each vain try costs a poll of Snakemake's
+        why = ""
+        try:
+            self._play(case)
+        except (AssertionError, OSError, subprocess.SubprocessError, KeyError, ValueError) as error:
+            why = f"{type(error).__name__}: {error}"
+        finally:
+            self._tidy(case)
+        return self._outcome(case, why, time.monotonic() - begun)
+
+    def _tree(self, kind: Kind, folder: Path) -> Copy:
+        tree = on_slurm(folder, self.homes[kind.partition], {"shows": kind.size}, kind.pause_s)
+        tree.how = ["--profile", kind.profile]
+        if kind.partition in ("cpu", "closing"):
+            tree.study["running"]["device"] = "cpu"  # their nodes have no GPU to ask for
+        for name in ("results", ".snakemake"):  # all that comes before the training
+            shutil.copytree(self.local.folder / name, tree.folder / name, dirs_exist_ok=True)
+        shutil.rmtree(tree.cell)
+        shims = tree.folder / "shims"
+        shims.mkdir()
+        real = shutil.which("squeue")
+        (shims / "squeue").write_text(
+            f'#!/bin/sh\n# squeue of a controller that forgets the jobs named in `forgotten`\n{real} "$@" |'
+            f" awk -v file={tree.folder}/forgotten 'BEGIN {{ getline job < file }} !job || index($0, job) != 1'\n"
+        )
+        (shims / "squeue").chmod(0o755)
+        tree.more["PATH"] = f"{shims}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return tree
+
+    def _play(self, case: Case) -> None:
+        kind = case.kind
+        if kind.do is _refused:
+            _partition("closing", "INACTIVE")
+        case.type()
+        kind.do(case)
+        if kind.do is _driver:
+            return
+        if kind.waits or (kind.partition == "spare" and self._waits_in_vain(case)):
+            case.classified()
+            (case.tree.folder / "forgotten").unlink(missing_ok=True)
+            case.interrupt()
+            case.type("--rerun-incomplete")
+        code = case.wait()
+        if code and (case.retries == 0 or not kind.heals):
+            case.classified()
+            case.retries = max(case.retries, 1)
+            case.type("--rerun-incomplete")
+            code = case.wait()
+        assert code == 0, f"exit code {code}: {case.log.read_text()[-3000:]}"
+
+    @staticmethod
+    def _waits_in_vain(case: Case) -> bool:
+        """Whether the driver waits for a job that Slurm ended as PREEMPTED, a state that the plugin does not know."""
+        (job,) = (one["job"] for one in records(case.folder)[:1])
+        told = slurm.jobs([job])
+        if not told or told[job].state != "PREEMPTED":
+            return False
+        time.sleep(4 * POLL_S)
+        return case.driver.poll() is None and len(records(case.folder)) == 1
+
+    def _tidy(self, case: Case) -> None:
+        if case.driver is not None and case.driver.poll() is None:
+            case.driver.kill()
+        left = [job.id for job in slurm.submitted_in(str(case.tree.folder)) or () if job.active]
+        slurm.cancel(left)
+        for node in case.notes:
+            if node.startswith("gpu"):
+                cluster.start_node(node)
+        if case.kind.do is _refused:
+            _partition("closing", "UP")
+
+    def _outcome(self, case: Case, why: str, seconds: float) -> Outcome:
+        path, tries = case.folder / "model.weights", records(case.folder)
+        finished = path.exists() and (case.folder / "model.json").exists()
+        same = finished and equal(load_file(path), self.reference)
+        resumed = read_json(case.folder / "model.json").get("resumed_from_step", 0) if finished else 0
+        struck = case.kind.do not in (_time_limit, _memory, _refused, _controller)
+        twice = any(before["end"] > after["start"] for before, after in pairwise(tries))
+        said = case.said
+        return Outcome(
+            kind=case.kind.name, right=bool(same and not twice and not why), said=said,
+            as_it_was=not said or said in case.kind.causes, lost=not finished or bool(struck and not resumed), twice=twice,
+            attempts=len(tries), seconds=round(seconds), notes="; ".join(case.notes), why=why,
+        )  # fmt: skip
