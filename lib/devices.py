@@ -11,7 +11,7 @@ from lib.config.running import Running
 
 
 def choose_device(device: str, needed: int) -> str:
-    """cpu or cuda. ConfigError where a GPU is asked for, by `device` or by the job on a cluster, and none is seen.
+    """cpu or cuda. ConfigError where fewer GPUs are seen than are needed, or than the job on a cluster was given.
 
     device: cpu, cuda or auto = a GPU where there is one; VIPERSIGHT_DEVICE (cpu, cuda:0 …) wins over it. needed: GPUs.
     """
@@ -21,11 +21,12 @@ def choose_device(device: str, needed: int) -> str:
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "cpu":
         return "cpu"
-    asked = max(int(os.environ.get("SLURM_GPUS_ON_NODE", "0")), needed if device == "cuda" else 0)
+    asked = max(int(os.environ.get("SLURM_GPUS_ON_NODE", "0")), needed if device == "cuda" or seen else 0)
     if asked > seen:
         raise ConfigError(
             f"the job asked for {asked} GPU{'s' if asked > 1 else ''} and sees {seen}. Hint: is the node's driver in "
-            "order, and CUDA_VISIBLE_DEVICES right? On purpose without one: `device: cpu`."
+            "order, and CUDA_VISIBLE_DEVICES right? Each process needs a GPU of its own (`devices`; fewer with a larger "
+            "`accumulate` make the same steps). On purpose without one: `device: cpu`."
         )
     return "cuda" if seen else "cpu"
 

@@ -94,6 +94,13 @@ def peak_memory_mb() -> float:
     return round(kib / 1024, 1)
 
 
+def peak_gpu_memory_mb() -> float:
+    """Most memory that tensors of this process have taken on its GPU so far, MiB; 0 = it has used none."""
+    torch = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_initialized()
+    return round(torch.cuda.max_memory_allocated() / 2**20, 1) if used else 0.0
+
+
 def announce_run(study: str, configfiles: Sequence[str], config: Sequence[str], site: Mapping[str, str]) -> None:
     """Hand down to the programs of a run, by the environment, what no result depends on.
 

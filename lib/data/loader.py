@@ -188,6 +188,7 @@ class ShardLoader:
                 prefetch_factor=self.prefetch if self.workers else None,
                 persistent_workers=self.workers > 0,
                 collate_fn=_as_it_is,
+                pin_memory=torch.cuda.is_initialized(),  # where the process uses a GPU: else its copies wait for each other
                 generator=torch.Generator().manual_seed(0),  # draws seeds of workers that nothing uses
             )
         return self._batches

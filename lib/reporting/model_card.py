@@ -199,6 +199,8 @@ def _lineage(card: dict[str, Any], meta: dict[str, Any]) -> list[tuple[str, str]
     packages = ", ".join(f"{name} {version}" for name, version in meta["packages"].items())
     hardware = meta["hardware"]
     machine = ", ".join(hardware.get("gpus") or [f"{hardware['cpus']} × {hardware['machine']} CPU"])
+    memory = f"{card['peak_memory_mb']:.0f} MiB"
+    memory += f" and {used:.0f} MiB of GPU memory" if (used := card.get("peak_gpu_memory_mb")) else ""
     inputs = "; ".join(f"{role} `{str(value)[:16]}…`" for role, value in meta["inputs"].items())
     return [
         ("identity", f"`{meta['identity']}`"),
@@ -206,7 +208,7 @@ def _lineage(card: dict[str, Any], meta: dict[str, Any]) -> list[tuple[str, str]
         ("rebuild", f"`{meta['rebuild']}`"),
         ("code", f"commit `{code['commit'] or _UNKNOWN}`{state}"),
         ("packages", packages),
-        ("cost", f"{card['seconds']:.0f} s in {card['attempts']} attempt(s), {card['peak_memory_mb']:.0f} MiB, {machine}"),
+        ("cost", f"{card['seconds']:.0f} s in {card['attempts']} attempt(s), {memory}, {machine}"),
         ("finished", str(meta["finished"])),
     ]
 

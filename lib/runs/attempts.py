@@ -17,7 +17,7 @@ from typing import Any
 
 from lib.config.base import ConfigError, VipersightError
 from lib.files import DataError, read_json, write_json
-from lib.provenance import peak_memory_mb
+from lib.provenance import peak_gpu_memory_mb, peak_memory_mb
 from lib.runs import slurm
 from lib.training.preemption import Preempted
 
@@ -53,6 +53,7 @@ class Attempt:
             "end": _now(),
             "seconds": round(time.monotonic() - self.begin, 2),
             "peak_memory_mb": peak_memory_mb(),
+            "peak_gpu_memory_mb": peak_gpu_memory_mb(),
         }
         write_json(self.path, self.facts)
 
@@ -90,7 +91,7 @@ def attempt(folder: Path, fingerprint: str, number_in_run: int = 1) -> Iterator[
 
 
 def attempts_so_far(folder: Path, fingerprint: str) -> dict[str, Any]:
-    """Number of attempts at this fingerprint, their seconds together and the largest memory.
+    """Number of attempts at this fingerprint, their seconds together and the largest memory, of the host and of the GPU.
 
     A killed attempt counts with what it kept last.
     """
@@ -98,7 +99,10 @@ def attempts_so_far(folder: Path, fingerprint: str) -> dict[str, Any]:
     return {
         "attempts": len(same),
         "seconds": round(sum(float(one.get("seconds", 0.0)) for one in same), 2),
-        "peak_memory_mb": max((float(one.get("peak_memory_mb", 0.0)) for one in same), default=0.0),
+        **{
+            name: max((float(one.get(name, 0.0)) for one in same), default=0.0)
+            for name in ("peak_memory_mb", "peak_gpu_memory_mb")
+        },
     }
 
 

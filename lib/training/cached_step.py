@@ -14,7 +14,6 @@ Letters: W micro-batches of a window, b samples of one, R ranks, N samples of al
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -63,10 +62,6 @@ def cached_step(
                 begins.append(numbers_from(trainer.fabric.device))
                 cached.append(_checked(encode(trainer, batch)))
         sums, own_targets, changes = _loss_of_all(trainer, cached, loss)
-        share = 1 / trainer.fabric.world_size  # every rank has calculated the whole loss
-        total, targets = trainer.agree(sums["loss"] * share, own_targets * share)
-        if targets <= 0:
-            raise trainer.no_targets(window)
         for place, batch in enumerate(window):
             with trainer.gradients_stay_local(place + 1 < len(window)):  # ranks exchange gradients once, with the last one
                 with same_numbers(begins[place], trainer.fabric.device):
@@ -75,18 +70,17 @@ def cached_step(
                     _refuse_others(cached[place], features)
                 trainer.fabric.backward(_surrogate(features, changes[place]))
         compared = True
-        norm = trainer.mean_gradients(targets)  # sums become means over all targets, then the norm is clipped
-        updated = math.isfinite(total) and math.isfinite(norm)
-        trainer.update(updated)
-        values = {f"train/{name}": value / targets for name, value in sums.items()} | {"train/loss": total / targets}
-        return trainer.made(updated=updated, targets=targets, norm=norm, values=values, batches=window)
+        share = 1 / trainer.fabric.world_size  # every rank has calculated the whole loss
+        reached = trainer.mean_gradients(sums["loss"] * share, own_targets * share, window)
+        trainer.update(reached.finite)
+        return trainer.made(reached, sums, window)
 
     return step
 
 
 def _loss_of_all(
     trainer: Trainer, cached: Sequence[Features], loss: Callable[[Features], LossSums]
-) -> tuple[dict[str, Tensor], float, list[Features]]:
+) -> tuple[dict[str, Tensor], float | Tensor, list[Features]]:
     """The loss on the features of all ranks, its targets, and its gradients by the features of each own micro-batch.
 
     A number of the model's own (no dimensions) is in all micro-batches of all ranks: each gets 1 / (W R) of its gradient.
@@ -109,7 +103,7 @@ def _loss_of_all(
             pieces = [gradient / (len(cached) * trainer.fabric.world_size)] * len(cached)
         for change, piece in zip(changes, pieces, strict=True):
             change[name] = piece
-    return {name: value.detach() for name, value in sums.items()}, float(targets), changes
+    return {name: value.detach() for name, value in sums.items()}, targets, changes
 
 
 def _surrogate(features: Features, change: Features) -> Tensor:

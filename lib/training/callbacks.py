@@ -43,6 +43,7 @@ class Step:
     epoch: int  # counted from 0
     updated: bool  # False: the loss or a gradient was no finite number, and the weights stay as they were
     targets: float  # over all micro-batches and ranks
+    overflow: bool = False  # not updated because float16 did not hold the gradient; its scale is lower from now on
     norm: float  # of the gradient before clipping
     lr: float
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -101,6 +102,8 @@ class Averaging(Callback):
 class NonFiniteGuard(Callback):
     """Ends a training as diverged when more than `skips` steps in a row had a loss or gradient that is no finite number.
 
+    Steps that overflowed in float16 are told, and neither counted nor taken as the end of a row: finding the scale that the
+    gradients bear takes some at the start, and one now and then.
     The samples of such a step are kept in `folder`/not-finite.jsonl, one line each, for a look at the data.
     """
 
@@ -113,6 +116,11 @@ class NonFiniteGuard(Callback):
         """Counts steps without an update; Diverged when there are more than `skips` in a row."""
         if step.updated:
             self.in_a_row = 0
+            return
+        if step.overflow:
+            print(
+                f"step {step.step}: the gradient overflowed in float16; skipped, the loss is scaled less", file=sys.stderr
+            )
             return
         self.in_a_row += 1
         keys = [key for batch in step.batches for key in keys_of(batch)]

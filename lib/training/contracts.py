@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-LossSums = tuple[dict[str, Tensor], float]
+LossSums = tuple[dict[str, Tensor], float | Tensor]
 """What a loss gives: sums over the targets of a micro-batch (`loss` is minimised, others are shown), and how many targets
-there are. Sums and not means, so that a step over ragged micro-batches and ranks is the step over all targets at once."""
+there are: a number, or a tensor without dimensions (`mask.sum()`), which does not make the CPU wait for a GPU. Sums and not
+means, so that a step over ragged micro-batches and ranks is the step over all targets at once."""
 
 
 class Loader(Protocol):

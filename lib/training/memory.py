@@ -22,6 +22,7 @@ PAIRS = (
     "them: lib/training/cached_step.py)"
 )
 """Why losses that compare samples must not be halved (`Halving.why`), unless the step is a cached_step."""
+_IN_OTHER_WORDS = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 class OutOfMemory(VipersightError, MemoryError):
@@ -76,8 +77,6 @@ class Halving:
                 f"{'; '.join(reasons)}. Hint: a smaller `batch` with a larger `accumulate`, or gradient_checkpointing."
             ) from error
         self.halvings += 1
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
         print(
             f"warning: out of memory with micro-batches of {largest}: from now on {(largest + 1) // 2}, twice as many per "
             "optimizer step; the effective batch stays the same",
@@ -92,12 +91,25 @@ def without_cudnn(batch: int, micro: int) -> str:
     return f"note: running.cudnn is false: cuDNN is off; {smaller or whole}; the effective batch stays the same"
 
 
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that the device's memory does not suffice; CUDA's libraries say it in words of their own."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _IN_OTHER_WORDS)
+
+
+def make_room() -> None:
+    """Give back what torch keeps of a GPU for later tensors: pieces of the old sizes, which smaller ones would cut up."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def enough_for(batch: Any, step: int) -> Iterator[None]:
     """Around a batch of an evaluation: OutOfMemory that says what to change, where torch's own error says a size only."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
         raise OutOfMemory(
             f"the device's memory does not suffice for the evaluation on val after step {step}, in batches of "
             f"{size_of(batch)} ({error}); they are not split. Hint: a smaller `batch`, with a larger `accumulate` for the "

@@ -8,15 +8,21 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 
 from lib.config.base import ConfigError
 from lib.files import DataError
 
 
+def exchanging(fabric: Fabric) -> bool:
+    """Whether ranks exchange anything: several always do, one does where its Fabric was made so (strategy ddp)."""
+    return fabric.world_size > 1 or isinstance(fabric.strategy, DDPStrategy)
+
+
 def from_all_ranks(fabric: Fabric, value: Any) -> list[Any]:
     """A value of every rank, in their order; every rank must call it."""
-    if fabric.world_size == 1:
+    if not exchanging(fabric):
         return [value]
     gathered: list[Any] = [None] * fabric.world_size
     torch.distributed.all_gather_object(gathered, value)
@@ -25,7 +31,7 @@ def from_all_ranks(fabric: Fabric, value: Any) -> list[Any]:
 
 def rows_of_all_ranks(fabric: Fabric, rows: Tensor) -> Tensor:
     """Rows (n, …) of every rank in their order, (Σ n, …); n may differ. Gradients flow to this rank's own rows only."""
-    if fabric.world_size == 1:
+    if not exchanging(fabric):
         return rows
     told = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(fabric.world_size)]
     torch.distributed.all_gather(told, torch.full_like(told[0], len(rows)))

@@ -11,7 +11,7 @@ Letters: W micro-batches of a window (one optimizer step), R ranks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -26,17 +26,20 @@ from lib.files import DataError
 from lib.training import processes
 from lib.training.callbacks import Callback, Diverged, Step, keys_of
 from lib.training.contracts import Loader, LossSums, Store, as_float32
-from lib.training.memory import Halving
+from lib.training.memory import Halving, make_room, ran_out
 from lib.training.preemption import Preempted, StopRequest
-from lib.training.ranks import check_contents, check_lengths
+from lib.training.ranks import check_contents, check_lengths, exchanging
 from lib.training.shortage import Shortage, StartAgain
 from lib.training.state import restore, state_of
+
+LEAST_SCALE = 2.0**-16
+"""Of a loss in float16, which starts at 2¹⁶: gradients that are no numbers even under this are so by themselves."""
 
 
 def optimizer_step(trainer: Trainer, window: Sequence[Any]) -> Step:
     """One optimizer step over a window of W micro-batches on each of R ranks, from top to bottom."""
     sums: dict[str, Tensor] = {}
-    targets = 0.0
+    targets: float | Tensor = 0.0
     trainer.optimizer.zero_grad()
     for place, batch in enumerate(window):
         with trainer.gradients_stay_local(place + 1 < len(window)):  # ranks exchange gradients once, with the last one
@@ -44,15 +47,27 @@ def optimizer_step(trainer: Trainer, window: Sequence[Any]) -> Step:
             trainer.fabric.backward(parts["loss"])
         for name, value in parts.items():
             sums[name] = sums[name] + value.detach() if name in sums else value.detach()
-        targets += float(count)
-    loss, targets = trainer.agree(sums["loss"], targets)  # over all ranks
-    if targets <= 0:
-        raise trainer.no_targets(window)
-    norm = trainer.mean_gradients(targets)  # sums become means over all targets, then the norm is clipped
-    updated = math.isfinite(loss) and math.isfinite(norm)
-    trainer.update(updated)
-    values = {f"train/{name}": value / targets for name, value in sums.items()} | {"train/loss": loss / targets}
-    return trainer.made(updated=updated, targets=targets, norm=norm, values=values, batches=window)
+        targets = targets + count
+    reached = trainer.mean_gradients(sums["loss"], targets, window)  # sums become means over all targets, then are clipped
+    trainer.update(reached.finite)
+    return trainer.made(reached, sums, window)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What a step comes to over all ranks before it changes the weights, as numbers of the CPU.
+
+    overflow: the loss is a number and float16 could not hold its gradient, under a scale that can still fall.
+    """
+
+    loss: float  # a sum over the targets
+    targets: float
+    norm: float  # of the gradient before clipping
+    overflow: bool = False
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.loss) and math.isfinite(self.norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +126,9 @@ class Trainer:
         self.fabric = fabric or processes.start(device="cpu", devices=1, precision="fp32")
         self.module = self.fabric.to_device(model)
         compiled = torch.compile(self.module) if compile_model else self.module
-        self.model = DistributedDataParallel(compiled) if self.fabric.world_size > 1 else compiled
+        self.model = DistributedDataParallel(compiled) if exchanging(self.fabric) else compiled
         self.optimizer = self.fabric.setup_optimizers(optimizer)
+        self._scaler = getattr(self.fabric.strategy.precision, "scaler", None)  # of float16
         self._trained = [one for one in self.module.parameters() if one.requires_grad]
         self.loss, self.schedule, self.loader, self.evaluator, self.store = loss, schedule, loader, evaluator, store
         self.callbacks = (*callbacks, shortage) if shortage is not None else tuple(callbacks)
@@ -126,7 +142,7 @@ class Trainer:
         self.scores: dict[str, float] = {}
         self.evaluated_at = -1  # step
         self._leave = ""
-        self._compared = self.fabric.world_size == 1
+        self._compared = not exchanging(self.fabric)
 
     # -- the loop ---------------------------------------------------------------------------------------------------------
 
@@ -176,16 +192,17 @@ class Trainer:
             before = self.updates
             try:
                 return self._make_step(self, self.halving.pieces(window))
-            except torch.OutOfMemoryError as error:
-                here = self.fabric.world_size == 1 and self.updates == before
+            except RuntimeError as error:
+                if not ran_out(error):  # perhaps the exchange with a rank that has left already
+                    if self.shortage is not None and (why := self.shortage.told()):
+                        raise StartAgain(why) from error
+                    raise
+                here = not exchanging(self.fabric) and self.updates == before
                 self.halving.halve(window, error, retriable=here or self.shortage is not None)
                 if self.shortage is not None:
                     raise self.shortage.record(self.halving.halvings, error) from error
-                self.optimizer.zero_grad()
-            except RuntimeError as error:  # the exchange with a rank that has left already
-                if self.shortage is not None and (why := self.shortage.told()):
-                    raise StartAgain(why) from error
-                raise
+            self.optimizer.zero_grad()
+            make_room()  # not before: the error held the frames of the step, and they its activations
 
     def evaluate_epoch(self, epoch: int) -> dict[str, float]:
         """Scores of the evaluator, with the weights that callbacks choose (an average); told to all callbacks."""
@@ -251,43 +268,65 @@ class Trainer:
         with self.fabric.autocast():
             return as_float32(model(batch))
 
-    def agree(self, loss: Tensor, targets: float) -> tuple[float, float]:
-        """(sum of the losses, number of targets) over all ranks; they also agree on whether somebody was asked to stop."""
-        reason = self.stop.reason if self.stop is not None else ""
-        if self.fabric.world_size == 1:
-            self._leave = reason
-            return float(loss), targets
-        known = torch.tensor([targets, float(bool(reason))], dtype=torch.float64, device=loss.device)
-        total = self.fabric.all_reduce(torch.cat([loss.detach().double().reshape(1), known]), reduce_op="sum").tolist()
-        self._leave = reason or ("another rank was asked to" if total[2] else "")
-        return total[0], total[1]
+    def mean_gradients(self, loss: Tensor, targets: float | Tensor, window: Sequence[Any]) -> Reached:
+        """Gradients of sums become those of means over the targets of all ranks; then they are clipped.
 
-    def mean_gradients(self, targets: float) -> float:
-        """Gradients of sums become those of means over all targets; clipped. Returns their norm before clipping."""
+        loss, targets: sums of this rank's window. All that the CPU has to know of the step is read here in one go, the only
+        time in a step that it waits for the device; ranks also agree on whether somebody was asked to stop.
+        DataError: not a single target.
+        """
         gradients = [one.grad for one in self._trained if one.grad is not None]
         if not gradients:
             raise ConfigError("no parameter got a gradient. Hint: is every parameter frozen, or the loss a constant?")
-        torch._foreach_mul_(gradients, self.fabric.world_size / targets)  # DDP has divided by the number of ranks
+        loss, reason = loss.detach().reshape(()), self.stop.reason if self.stop is not None else ""
+        asked: float | Tensor = float(bool(reason))
+        targets = targets.double() if isinstance(targets, Tensor) else float(targets)
+        if exchanging(self.fabric):
+            mine = torch.stack([_tensor(one, loss.device) for one in (loss, targets, asked)])
+            loss, targets, asked = self.fabric.all_reduce(mine, reduce_op="sum").unbind()
+        elif not isinstance(targets, Tensor) and targets <= 0:
+            raise self.no_targets(window)
+        share = self.fabric.world_size / targets  # DDP has divided by the number of ranks
+        torch._foreach_mul_(gradients, share.float() if isinstance(share, Tensor) else share)
         self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self._trained, self.clip_norm, norm)
-        return float(norm)
+        found = numbers(loss, targets, norm, asked)
+        if found[1] <= 0:
+            raise self.no_targets(window)
+        self._leave = reason or ("another rank was asked to" if found[3] else "")
+        return Reached(loss=found[0], targets=found[1], norm=found[2], overflow=self._overflow(found[0], found[2]))
+
+    def _overflow(self, loss: float, norm: float) -> bool:
+        if self._scaler is None or not math.isfinite(loss) or math.isfinite(norm):
+            return False
+        return self._scaler.get_scale() > LEAST_SCALE
 
     def update(self, finite: bool) -> None:
         """Change the weights and go on in the schedule; not when loss or gradient were no finite numbers."""
         if finite:
-            self.optimizer.step()
+            self.updates += 1  # first: what an optimizer has begun to change cannot be repeated when memory runs out
+            (self.optimizer if self._scaler is None else self.optimizer.optimizer).step()
             self.schedule.step()
-            self.updates += 1
-        elif getattr(self.fabric.strategy.precision, "scaler", None) is not None:
-            self.optimizer.step()  # float16: the scaler leaves the weights alone and scales less from now on
+        if self._scaler is not None:
+            self._scaler.update()  # of float16: it scales the loss less after gradients that overflowed, more when none do
 
-    def made(self, **facts: Any) -> Step:
-        """The record of one optimizer step, which is counted by it."""
+    def made(self, reached: Reached, sums: Mapping[str, Tensor], window: Sequence[Any]) -> Step:
+        """The record of one optimizer step, which is counted by it. sums: parts of the loss over this rank's targets."""
         self.step += 1
-        rate = float(self.optimizer.param_groups[0]["lr"])
-        return Step(step=self.step, epoch=self.loader.epoch, lr=rate, **facts)
+        parts = {f"train/{name}": value / reached.targets for name, value in sums.items() if name != "loss"}
+        return Step(
+            step=self.step,
+            epoch=self.loader.epoch,
+            updated=reached.finite,
+            overflow=reached.overflow,
+            targets=reached.targets,
+            norm=reached.norm,
+            lr=float(self.optimizer.param_groups[0]["lr"]),
+            values=parts | {"train/loss": reached.loss / reached.targets},
+            batches=window,
+        )
 
     def no_targets(self, window: Sequence[Any]) -> DataError:
         """The refusal of a window whose loss would be 0.0 for want of targets."""
@@ -314,6 +353,19 @@ class Trainer:
         if self.store is None:
             return
         state = self.store.load()
-        state = self.fabric.broadcast(state) if self.fabric.world_size > 1 else state
+        state = self.fabric.broadcast(state) if exchanging(self.fabric) else state
         if state is not None:
             restore(self, state)
+
+
+def _tensor(value: Tensor | float, device: torch.device) -> Tensor:
+    return value.double() if isinstance(value, Tensor) else torch.full((), value, dtype=torch.float64, device=device)
+
+
+def numbers(*values: Tensor | float) -> list[float]:
+    """Numbers, some of which may be tensors without dimensions on one device, which is waited for once."""
+    there = [one for one in values if isinstance(one, Tensor)]
+    if not any(one.is_cuda for one in there):
+        return [float(one) for one in values]
+    told = iter(torch.stack(there).tolist())
+    return [next(told) if isinstance(one, Tensor) else float(one) for one in values]

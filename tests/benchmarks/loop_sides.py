@@ -1,6 +1,7 @@
-"""One side of loop.py: a tiny training by one library, its CPU seconds written down. Not a benchmark.
+"""One side of loop.py: a tiny training by one library, its seconds written down. Not a benchmark.
 
-python -m tests.benchmarks.loop_sides SIDE STEPS FIGURES.json
+python -m tests.benchmarks.loop_sides SIDE STEPS FIGURES.json          CPU µs per step, of one side
+python -m tests.benchmarks.loop_sides all STEPS FIGURES.json TURNS     on a GPU: wall µs per step, of all sides in turns
 
 Every side trains the same network on the same batches of one DataLoader with AdamW and clipped gradients; where a side
 writes a log, it does so every tenth step. What is counted begins when the trainer is built and ends with its last step.
@@ -8,6 +9,7 @@ writes a log, it does so every tenth step. What is counted begins when the train
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import sys
@@ -22,6 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from lib.devices import choose_device
+
+DEVICE = choose_device("auto", 1)
 WIDTH, BATCH, EVERY, CLIP, RATE = 32, 16, 10, 1.0, 1e-3
 
 
@@ -54,7 +59,7 @@ class Network(nn.Module):
 
 
 def batches(steps: int) -> DataLoader:
-    return DataLoader(Samples(steps * BATCH), batch_size=BATCH)
+    return DataLoader(Samples(steps * BATCH), batch_size=BATCH, pin_memory=DEVICE == "cuda")
 
 
 def adamw(model: nn.Module) -> torch.optim.Optimizer:
@@ -63,9 +68,11 @@ def adamw(model: nn.Module) -> torch.optim.Optimizer:
 
 def bare(steps: int) -> None:
     """The floor: what a person would write, the loss read at every step."""
-    model = Network()
+    model = Network().to(DEVICE)
     optimizer = adamw(model)
     for batch in batches(steps):
+        if DEVICE == "cuda":
+            batch = {name: one.to(DEVICE, non_blocking=True) for name, one in batch.items()}
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(batch["x"]), batch["labels"])
         loss.backward()
@@ -96,6 +103,7 @@ def ours(steps: int, *, averaged: bool = False) -> None:
     """Our loop with its guards and history.csv."""
     from lib.config.train_optim import ScheduleSettings
     from lib.history import HistoryCsv
+    from lib.training import processes
     from lib.training.callbacks import Averaging, Callback, Logging, NonFiniteGuard
     from lib.training.ema import Ema
     from lib.training.loggers import Loggers
@@ -104,7 +112,7 @@ def ours(steps: int, *, averaged: bool = False) -> None:
     from lib.training.preemption import StopRequest
     from lib.training.trainer import Trainer
 
-    model = Network()
+    model = Network().to(DEVICE)
     optimizer = adamw(model)
 
     def squared(outputs: Tensor, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], int]:
@@ -118,6 +126,7 @@ def ours(steps: int, *, averaged: bool = False) -> None:
         Trainer(
             model=model, loss=squared, optimizer=optimizer, schedule=schedule, loader=Batches(batches(steps)),
             total_steps=steps, clip_norm=CLIP, callbacks=callbacks, halving=Halving(), stop=stop,
+            fabric=processes.start(device=DEVICE, devices=1, precision="fp32"),
         ).train_loop()  # fmt: skip
 
 
@@ -125,8 +134,8 @@ def fabric(steps: int) -> None:
     """A loop by hand on Fabric, without a log."""
     from lightning_fabric import Fabric
 
-    accelerator = Fabric(accelerator="cpu", devices=1)
-    model = Network()
+    accelerator = Fabric(accelerator=DEVICE, devices=1)
+    model = accelerator.to_device(Network())
     model, optimizer = accelerator.setup(model, adamw(model))
     for batch in accelerator.setup_dataloaders(batches(steps)):
         optimizer.zero_grad()
@@ -141,8 +150,8 @@ def accelerate(steps: int) -> None:
     """A loop by hand on Accelerate, without a log: it has no CSV tracker."""
     from accelerate import Accelerator
 
-    accelerator = Accelerator(cpu=True)
-    model = Network()
+    accelerator = Accelerator(cpu=DEVICE == "cpu")
+    model = Network().to(DEVICE)
     model, optimizer, loader = accelerator.prepare(model, adamw(model), batches(steps))
     for batch in loader:
         with accelerator.accumulate(model):
@@ -161,8 +170,8 @@ def transformers(steps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=BATCH, logging_steps=EVERY, report_to=[],
-            save_strategy="no", use_cpu=True, max_grad_norm=CLIP, learning_rate=RATE, lr_scheduler_type="constant",
-            disable_tqdm=True, dataloader_pin_memory=False,
+            save_strategy="no", use_cpu=DEVICE == "cpu", max_grad_norm=CLIP, learning_rate=RATE,
+            lr_scheduler_type="constant", disable_tqdm=True, dataloader_pin_memory=DEVICE == "cuda",
         )  # fmt: skip
         trainer = Trainer(model=Network(), args=arguments, train_dataset=Samples(steps * BATCH))
         trainer.remove_callback(PrinterCallback)
@@ -190,7 +199,7 @@ def lightning(steps: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         pl.Trainer(
-            max_steps=steps, accelerator="cpu", logger=CSVLogger(folder), log_every_n_steps=EVERY, gradient_clip_val=CLIP,
+            max_steps=steps, accelerator=DEVICE, logger=CSVLogger(folder), log_every_n_steps=EVERY, gradient_clip_val=CLIP,
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
         ).fit(Module(), batches(steps))  # fmt: skip
 
@@ -210,20 +219,50 @@ SIDES: dict[str, Callable[[int], None]] = {
 }
 
 
+def importable() -> list[str]:
+    """Sides whose library is here."""
+    needed = {"Accelerate": "accelerate", "HF Trainer": "transformers", "Lightning Trainer": "pytorch_lightning"}
+    return [side for side in SIDES if importlib.util.find_spec(needed.get(side, "lightning_fabric"))]
+
+
+def per_step(side: str, steps: int, clock: Callable[[], float]) -> float:
+    """µs by a clock; the difference of two lengths: what building and ending cost falls out."""
+    spent = []
+    for count in (steps // 5, steps):
+        started = clock()
+        SIDES[side](count)
+        spent.append(clock() - started)
+    return (spent[1] - spent[0]) / (steps - steps // 5) * 1e6
+
+
+def wall() -> float:
+    """Seconds, when the GPU has done what it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def in_turns(steps: int, turns: int) -> dict[str, list[float]]:
+    """Wall µs per step of all sides, every other turn backwards; in one process, for its start on a GPU takes longest."""
+    found: dict[str, list[float]] = {side: [] for side in importable()}
+    for side in found:
+        SIDES[side](20)  # imports and first calls
+    for turn in range(turns):
+        for side in list(found)[:: -1 if turn % 2 else 1]:
+            found[side].append(per_step(side, steps, wall))
+    return found
+
+
 def main() -> None:
     side, steps, figures = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     warnings.filterwarnings("ignore")
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "transformers", "accelerate"):
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_num_threads(1)
+    if side == "all":
+        figures.write_text(json.dumps(in_turns(steps, int(sys.argv[4]))))
+        return
     SIDES[side](20)  # imports and first calls
-    spent = []
-    for count in (steps // 5, steps):
-        started = time.process_time()
-        SIDES[side](count)
-        spent.append(time.process_time() - started)
-    # the difference of two lengths: what building and ending cost falls out
-    figures.write_text(json.dumps({"per_step": (spent[1] - spent[0]) / (steps - steps // 5) * 1e6}))
+    figures.write_text(json.dumps({"per_step": per_step(side, steps, time.process_time)}))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,8 @@ def child(
     RuntimeError with the command's last words when it fails.
     """
     command = [str(word) for word in words]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), **(env or {})}
+    places = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": places, **(env or {})}
     started = time.perf_counter()
     with subprocess.Popen(
         command, cwd=folder or PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -242,8 +243,8 @@ def record(name: str, text: str, command: str) -> Path:
     return path
 
 
-def main(measure: Callable[[str], Result], module: str) -> None:
-    """Run one benchmark program: `python -m tests.benchmarks.NAME [--size small] [--record]`."""
+def main(measure: Callable[[str], Result], module: str, *, record_as: str = "") -> None:
+    """Run one benchmark program: `python -m tests.benchmarks.NAME [--size small] [--record]`. record_as: another name."""
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -257,4 +258,5 @@ def main(measure: Callable[[str], Result], module: str) -> None:
         rows = [{"what": row.what, "ours": row.ours, "peer": row.peer, "met": row.met} for row in result.rows]
         write_json(given.json, {"title": result.title, "facts": result.facts, "rows": rows})
     if given.record:
-        print(record(module, table(result), f"python -m tests.benchmarks.{module} --size {given.size}"), file=sys.stderr)
+        name = record_as or module
+        print(record(name, table(result), f"python -m tests.benchmarks.{module} --size {given.size}"), file=sys.stderr)

@@ -51,8 +51,8 @@ def contrastive(features: dict[str, Tensor]) -> LossSums:
     """Cross entropy of both directions, summed over N pairs; another pair of the same group is no negative."""
     logits = features["scale"] * features["one"] @ features["other"].T
     same = features["group"][:, None] == features["group"][None, :]
-    logits = logits.masked_fill(same & ~torch.eye(len(same), dtype=torch.bool), -1e4)
-    labels = torch.arange(len(logits))
+    logits = logits.masked_fill(same & ~torch.eye(len(same), dtype=torch.bool, device=same.device), -1e4)
+    labels = torch.arange(len(logits), device=logits.device)
     rows, columns = (functional.cross_entropy(one, labels, reduction="sum") for one in (logits, logits.T))
     return {"loss": (rows + columns) / 2, "rows": rows}, len(logits)
 

@@ -331,11 +331,11 @@ def test_several_updates_per_batch_need_no_other_loop(manifest: Path) -> None:
             outputs = [trainer.outputs(trainer.model, batch | {"carry": carry}) for batch in window]
             parts = [trainer.loss(out, batch) for out, batch in zip(outputs, window, strict=True)]
             trainer.fabric.backward(sum(part["loss"] for part, _ in parts))
-            loss, targets = trainer.agree(sum(p["loss"] for p, _ in parts).detach(), sum(count for _, count in parts))
-            norm = trainer.mean_gradients(targets)
-            trainer.update(math.isfinite(loss) and math.isfinite(norm))
+            loss, targets = sum(part["loss"] for part, _ in parts), sum(count for _, count in parts)
+            reached = trainer.mean_gradients(loss, targets, window)
+            trainer.update(reached.finite)
             carry = outputs[0].detach() * 0.5
-        return trainer.made(updated=True, targets=targets, norm=norm, values={"train/loss": loss / targets}, batches=window)
+        return trainer.made(reached, {}, window)
 
     torch.manual_seed(0)
     model, seen = Recursive(), Seen()

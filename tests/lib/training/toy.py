@@ -73,7 +73,7 @@ class Temporal(nn.Module):
 def squared(outputs: Tensor, batch: dict[str, Any]) -> LossSums:
     """Sum of squared errors over the steps that are no padding, and how many there are."""
     mask = batch["mask"]
-    return {"loss": ((outputs - batch["y"])[mask] ** 2).sum()}, int(mask.sum())
+    return {"loss": ((outputs - batch["y"])[mask] ** 2).sum()}, mask.sum()
 
 
 class Constant:
@@ -99,7 +99,8 @@ def trainer(manifest: Path, *, steps: int, batch: int = 4, workers: int = 0, dro
     model = Temporal(dropout)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     given: dict[str, Any] = {"loader": loader(manifest, batch=batch, workers=workers), "schedule": Constant()}
-    return Trainer(model=model, loss=squared, optimizer=optimizer, total_steps=steps, **given | more)
+    given |= {"model": model, "optimizer": optimizer}
+    return Trainer(loss=squared, total_steps=steps, **given | more)
 
 
 def weights(trained: Trainer) -> dict[str, Tensor]:
