@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-quick bench bench-long setup lint format dag pictures report lock resume check clean slurm-profile slurm-up slurm-down slurm-test
+.PHONY: demo test test-quick gpu-test bench bench-long setup lint format dag pictures report lock resume check clean slurm-profile slurm-up slurm-down slurm-test
 
 demo: setup  ## run the embedded study to its leaderboard
 	snakemake --cores $(CORES)
@@ -83,6 +83,10 @@ slurm-down: setup  ## end it
 
 slurm-test: setup  ## every test on such a Slurm
 	pytest -q tests/slurm
+
+# Where no CUDA device is seen they are all skipped.
+gpu-test: setup  ## what only a GPU can show: precisions, memory that runs out, waits, NCCL, compile, a YOLO training
+	pytest -q tests/gpu
 
 clean:  ## remove what can be made again but costs nothing: caches
 	rm -rf .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,13 @@ def test_two_ranks_on_one_gpu_are_refused(device: str) -> None:
 @pytest.fixture
 def alone() -> Iterator[Fabric]:
     """One rank that exchanges with itself by NCCL all that several would."""
+    variables = dict(os.environ)
     fabric = Fabric(accelerator="cuda", devices=1, strategy="ddp")
     fabric.launch()
     yield fabric
     torch.distributed.destroy_process_group()
+    os.environ.clear()
+    os.environ.update(variables)
 
 
 def test_nccl_with_one_rank(alone: Fabric, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_micro_batches_are_halved_and_the_step_stays_the_same(capsys: pytest.Cap
 
 
 def test_without_a_way_out_the_error_says_what_to_change() -> None:
-    limit(200)
+    limit(120)
     with pytest.raises(OutOfMemory, match=r"micro-batches of 64 .*not split: .*Hint: a smaller `batch`"):
         crowded(64, halving=Halving(allowed=False, why="pairs")).train_loop()
 
@@ -145,7 +145,7 @@ def test_a_cached_step_is_the_step_over_all_pairs_in_less_memory() -> None:
     assert peaks[1] < 0.7 * peaks[0], peaks
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)
     for name, value in ended[0].items():
-        assert torch.allclose(ended[1][name], value, rtol=1e-3, atol=1e-5), name
+        assert torch.allclose(ended[1][name], value, rtol=1e-3, atol=1e-4), name
 
 
 def test_an_attempt_tells_how_much_of_the_gpu_it_took(tmp_path: Path) -> None:
