@@ -70,6 +70,12 @@ def names(batches) -> list[list[str]]:
     return [[key for key, *_ in batch] for batch in batches]
 
 
+@pytest.mark.parametrize("used", [False, True])
+def test_pages_are_locked_where_a_gpu_is_used(manifest: Path, monkeypatch: pytest.MonkeyPatch, used: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
+    assert loader(manifest)._loader().pin_memory is used
+
+
 def test_batches_are_those_of_the_order_with_the_bytes_of_the_samples(manifest):
     keys, order = keys_of(manifest), EpochOrder(keys_of(manifest), seed=4)
     mine = loader(manifest)

@@ -40,6 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     yolo.save_model(net, folder / "model.weights", {"task": "detect", "imgsz": 64})
     card = {"format": "ultralytics", "class_names": ["a", "b|<b>"], "input_size": 64, "status": "finished"}
     card |= {"model": "yolo11n", "parameters": 5, "seconds": 7.0, "attempts": 1, "peak_memory_mb": 9.0}
+    card |= {"peak_gpu_memory_mb": 2048.0}
     write_json(folder / "model.json", card | {"sha256": sha256_file(folder / "model.weights")})
     write_json(folder / "meta.json", META)
     write_json(results / "subsets/site/half/seed=4.meta.json", {"identity": "2" * 64})
@@ -83,6 +84,7 @@ def test_the_card_holds_what_the_results_hold(trained: Path, tmp_path: Path) -> 
         "| site (12 test videos) | none | 0.625 | n/a | n/a | n/a | n/a |",
         "| floor: prior | none | 0.062 | n/a | n/a | n/a | n/a |",
         "| rebuild | `snakemake -- results/train/site/full/seed=4/model.weights` |",
+        "| cost | 7 s in 1 attempt(s), 9 MiB and 2048 MiB of GPU memory, 2 × x86_64 CPU |",
         "Licence of the data: CC0",
         "lr0: 0.004",
         "b\\|&lt;b>",

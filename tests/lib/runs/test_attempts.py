@@ -21,7 +21,10 @@ def test_attempts_are_kept_and_summed_per_fingerprint(tmp_path: Path) -> None:
     first, second = (read_json(tmp_path / "attempts" / f"{n}.json") for n in (1, 2))
     assert (first["cause"], first["error"]) == ("error", "node lost")
     assert (second["cause"], second["steps"]) == ("finished", 7)
-    assert attempts.attempts_so_far(tmp_path, "same")["attempts"] == 2
+    write_json(tmp_path / "attempts" / "1.json", first | {"peak_memory_mb": 7e6, "peak_gpu_memory_mb": 300.0})
+    cost = attempts.attempts_so_far(tmp_path, "same")
+    assert (cost["attempts"], cost["peak_memory_mb"], cost["peak_gpu_memory_mb"]) == (2, 7e6, 300.0)
+    assert second["peak_gpu_memory_mb"] == 0.0 < second["peak_memory_mb"]
     assert attempts.attempts_so_far(tmp_path, "other settings")["attempts"] == 1
 
 

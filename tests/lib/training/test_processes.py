@@ -120,6 +120,12 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"the job asked for 1 GPU and sees 0"):
         processes.choose_device("auto", 1)
     assert processes.choose_device("cpu", 1) == "cpu"
+    monkeypatch.delenv("SLURM_GPUS_ON_NODE")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert processes.choose_device("auto", 1) == "cuda"
+    with pytest.raises(ConfigError, match=r"asked for 2 GPUs and sees 1.*needs a GPU of its own"):
+        processes.choose_device("auto", 2)
     with pytest.raises(ConfigError, match=r"device 'gpu' is unknown.*Known: auto, cpu, cuda"):
         processes.choose_device("gpu", 1)
     with pytest.raises(ConfigError, match="precision fp16 needs a GPU"):

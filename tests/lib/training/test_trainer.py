@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
 from lib.config.base import ConfigError
@@ -18,6 +21,7 @@ from lib.training.contracts import as_float32
 from lib.training.evaluator import Evaluator
 from lib.training.memory import Halving, OutOfMemory, halves
 from lib.training.preemption import Preempted, StopRequest
+from lib.training.randomness import random_state, restore_random_state
 from lib.training.state import restore, state_of
 from lib.training.trainer import Trainer, optimizer_step
 from tests.lib.data import packed
@@ -294,6 +298,93 @@ def test_out_of_memory_halves_micro_batches_and_keeps_the_step(manifest: Path, c
         assert torch.allclose(toy.weights(tight)[name], value, rtol=0, atol=1e-6), name
 
 
+def test_a_step_is_repeated_only_when_the_failed_one_is_gone(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error holds the frames of the step, and they its activations: room is made behind it."""
+    alive: list[bool] = []
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def step(trainer: Trainer, window: Any) -> Step:
+        activations = torch.zeros(3)
+        held.append(weakref.ref(activations))
+        if len(held) == 1:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+        return optimizer_step(trainer, window)
+
+    monkeypatch.setattr("lib.training.trainer.make_room", lambda: alive.append(held[0]() is not None))
+    run = toy.trainer(manifest, steps=1, halving=Halving(), step=step)
+    run.train_loop()
+    assert alive == [False] and run.halving.halvings == 1 and run.updates == 1
+
+
+def test_an_update_that_was_begun_is_not_repeated(manifest: Path) -> None:
+    """An optimizer that runs out of memory may have changed its state already."""
+
+    class Short(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    model = toy.Temporal()
+    run = toy.trainer(manifest, steps=1, halving=Halving(), model=model, optimizer=Short(model.parameters(), lr=0.1))
+    with pytest.raises(OutOfMemory, match="with an update behind it, cannot be repeated"):
+        run.train_loop()
+
+
+def in_float16(manifest: Path, loss: Any, **more: Any) -> Trainer:
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)])
+    run = toy.trainer(manifest, dropout=0.0, fabric=fabric, **more)
+    run.loss = loss
+    return run
+
+
+def test_float16_finds_its_scale_without_diverging(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def steep(outputs: torch.Tensor, batch: dict[str, Any]) -> Any:
+        return {"loss": 100 * outputs.sum()}, len(outputs)
+
+    seen = Seen()
+    run = in_float16(manifest, steep, steps=14, callbacks=[seen, NonFiniteGuard(skips=0)])
+    assert run.train_loop().status == "finished"
+    overflows = [step.overflow for step in seen.steps]
+    assert overflows[0] and not overflows[-1] and run.updates == 14 - sum(overflows)
+    assert run._scaler.get_scale() == 2.0 ** (16 - sum(overflows))
+    assert "step 1: the gradient overflowed in float16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_no_scale_makes_finite_diverges_in_float16(manifest: Path, what: str) -> None:
+    """A loss that is infinite while its gradient is 0 changes nothing either: the scaler would have let it pass."""
+
+    def infinite(outputs: torch.Tensor, batch: dict[str, Any]) -> Any:
+        return {"loss": (outputs * 0).sum() + math.inf}, len(outputs)
+
+    def hopeless(outputs: torch.Tensor, batch: dict[str, Any]) -> Any:
+        return {"loss": torch.sqrt(outputs * 0).sum()}, len(outputs)
+
+    run = in_float16(
+        manifest, {"loss": infinite, "gradient": hopeless}[what], steps=60, callbacks=[NonFiniteGuard(skips=0)]
+    )
+    before = toy.weights(run)
+    assert run.train_loop().status == ("diverged at step 1" if what == "loss" else "diverged at step 33")
+    assert run.updates == 0 and toy.equal(toy.weights(run), before)
+
+
+def test_numbers_of_the_gpu_are_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are not asked, and a state of a GPU goes on where there is none."""
+    own = torch.arange(16, dtype=torch.uint8)
+    given: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: own)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", given.append)
+    state = random_state()
+    assert state["cuda"] == [own]
+    restore_random_state(state)
+    assert given == [own]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    restore_random_state(state)
+    assert given == [own]
+
+
 @pytest.mark.parametrize(
     ("room", "halving", "why"),
     [
@@ -373,8 +464,6 @@ def test_a_state_of_other_windows_is_refused(manifest: Path) -> None:
 
 
 def test_bfloat16_trains_and_losses_see_float32(manifest: Path) -> None:
-    from lightning_fabric import Fabric
-
     kinds = set()
 
     def loss(outputs: torch.Tensor, batch: dict[str, Any]) -> Any:
