@@ -81,8 +81,10 @@ slurm-up: setup  ## a throw-away Slurm on this machine, to try things out (root;
 slurm-down: setup  ## end it
 	python -m tests.slurm.cluster down
 
-slurm-test: setup  ## every test on such a Slurm
+slurm-test: setup  ## every test on such a Slurm (FULL=1: with accounting)
+	$(if $(FULL),python -m tests.slurm.cluster up --full)
 	pytest -q tests/slurm
+	$(if $(FULL),python -m tests.slurm.cluster down)
 
 # Where no CUDA device is seen they are all skipped.
 gpu-test: setup  ## what only a GPU can show: precisions, memory that runs out, waits, NCCL, compile, a YOLO training

@@ -27,6 +27,7 @@ PROGRAMS = (
     "add_variant",
     "price",
     "failures",
+    "slurm_overhead",
     "studies",
 )
 
