@@ -5,11 +5,11 @@ python -m workflow_scripts.train --settings JSON --seed 0 --subset results/subse
     --output results/train/D/VARIANT/seed=0/model.json
 
 A killed training goes on from `state/` beside the output when settings and data are the same; every try is kept in
-`attempts/`. A training whose loss is no number ends well with that status: it is a result. One of our own loop saves its
-state and leaves with code 75 on SIGTERM, on SIGUSR1 and when --time-budget is used up (in a scheduler's job: --runtime);
-started again, it goes on at the exact step. While a training lives, `owner.json` beside the output names it; a second one
-for the same folder leaves at once with code 69 and touches nothing. With `running.launcher` torchrun, accelerate or srun,
-that launcher starts this program once for every rank.
+`attempts/`. A training whose loss is no number ends well with that status: it is a result. On SIGTERM, on SIGUSR1 and when
+--time-budget is used up (in a scheduler's job: --runtime) it leaves with code 75. Started again, our own loop goes on at
+the exact step, a YOLO after its last finished round. While a training lives, `owner.json` beside the output names it; a
+second one for the same folder leaves at once with code 69 and touches nothing. With `running.launcher` torchrun, accelerate
+or srun, that launcher starts this program once for every rank.
 """
 
 from __future__ import annotations

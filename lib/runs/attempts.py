@@ -93,10 +93,16 @@ def attempt(folder: Path, fingerprint: str, number_in_run: int = 1) -> Iterator[
 def attempts_so_far(folder: Path, fingerprint: str) -> dict[str, Any]:
     """Number of attempts at this fingerprint, their seconds together and the largest memory, of the host and of the GPU.
 
-    A killed attempt counts with what it kept last.
+    A killed attempt counts with what it kept last. Where a training goes on from rounds (YOLO): how many rounds were begun
+    in vain, and the iterations of those that were left on request (of a kill nobody knows); all were made again.
     """
     same = [one for one in records(folder) if one.get("fingerprint") == fingerprint]
-    return {
+    ended = [one for one in same if "round" in one and one.get("cause") != "finished"]
+    again = {
+        "rounds_again": sum(one["round"] > one.get("epoch", 0) for one in ended),
+        "iterations_again": sum(int(one.get("lost_iterations", 0)) for one in ended),
+    }
+    return (again if any("round" in one for one in same) else {}) | {
         "attempts": len(same),
         "seconds": round(sum(float(one.get("seconds", 0.0)) for one in same), 2),
         **{

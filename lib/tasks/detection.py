@@ -42,16 +42,18 @@ def train(job: TrainJob) -> Trained:
 
 def _train_model(job: TrainJob) -> Trained:
     from lib.training import yolo
+    from lib.training.preemption import StopRequest
 
     settings = TrainingSettings.model_validate(job.settings["training"])
     reader, keys, classes = _samples(job)
-    # Ultralytics reads image files: a private copy, made by offset index, that goes away with the job.
-    with tempfile.TemporaryDirectory(prefix="vipersight-", dir=os.environ.get("TMPDIR")) as temporary:
-        val = reader.index[reader.index["split"] == "val"]["key"].tolist()
-        if not val:
-            raise DataError(
-                f"{job.shards}: no sample of split val, which chooses the best checkpoint. Hint: add it to `splits`."
-            )
+    val = reader.index[reader.index["split"] == "val"]["key"].tolist()
+    if not val:
+        raise DataError(
+            f"{job.shards}: no sample of split val, which chooses the best checkpoint. Hint: add it to `splits`."
+        )
+    # Ultralytics reads image files: a private copy, made by offset index, that goes away with the job. The budget pays it.
+    copied = tempfile.TemporaryDirectory(prefix="vipersight-", dir=os.environ.get("TMPDIR"))
+    with StopRequest(budget_s=job.time_budget_s) as asked, copied as temporary:
         images = export_yolo(reader, {"train": keys, "val": val}, classes, Path(temporary))
         result = yolo.train(
             settings,
@@ -64,6 +66,7 @@ def _train_model(job: TrainJob) -> Trained:
             fingerprint=job.fingerprint,
             start=_start_file(job),
             on_log=lambda facts: job.on_progress(**facts),
+            asked=asked,
         )
     card = _card(settings, classes, "ultralytics", result.status) | {
         "iterations": result.iterations,

@@ -1,7 +1,7 @@
-"""When a training must make room: a signal or a time budget asks for it, the loop answers at the next step boundary.
+"""When a training must make room: a signal or a time budget asks for it, the training answers after the step in hand.
 
-A handler only sets a flag, because whatever it interrupted may be half done. Not here: saving (trainer.py), agreeing
-between ranks (trainer.py), who sends the signal (a cluster, a person).
+A handler only sets a flag, because whatever it interrupted may be half done. Not here: saving (trainer.py,
+yolo_trainer.py), agreeing between ranks (trainer.py), who sends the signal (a cluster, a person).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lib.config.base import VipersightError
 PREEMPTED = 75
 """Exit code of a training that stopped early, has a saved state and goes on when it is started again (EX_TEMPFAIL)."""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-
+BUDGET_USED = "the time budget is used up"
 
 MARGIN, LEAST_S, MOST_S = 0.05, 60.0, 900.0
 """What a training leaves, of the time that a scheduler gives it, to its last step and state: a share, and its limits."""
@@ -61,8 +61,13 @@ class StopRequest:
     def reason(self) -> str:
         """Why to stop, "" = go on."""
         if not self._asked and self._deadline is not None and time.monotonic() >= self._deadline:
-            self._asked = "the time budget is used up"
+            self._asked = BUDGET_USED
         return self._asked
+
+    @property
+    def left_s(self) -> float:
+        """Seconds of the budget that are left; infinite without one."""
+        return float("inf") if self._deadline is None else self._deadline - time.monotonic()
 
     def __enter__(self) -> StopRequest:
         for number in self._signals:

@@ -1,6 +1,7 @@
 """Train a YOLO detector, or save one untrained. Not here: the loop itself (yolo_trainer.py), where the images come from.
 
-`state` outlives a kill: the same fingerprint goes on after the last finished round, another one starts afresh.
+`state` outlives a kill: the same fingerprint goes on after the last finished round, another one starts afresh. A training
+that is asked to leave does so after the iteration in hand; what it did since its last round is made again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lib.config.train import TrainingSettings
 from lib.files import DataError, atomic
 from lib.models import yolo as models
 from lib.models.loading import load_checkpoint
+from lib.training.preemption import StopRequest
 
 if TYPE_CHECKING:
     from lib.training.yolo_trainer import Trainer
@@ -55,13 +57,15 @@ def train(
     fingerprint: str,
     start: Path | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
+    asked: StopRequest | None = None,
 ) -> TrainResult:
     """Train with these settings.
 
     names: the C classes, in the order of the labels' indices. train_images, val_images: files in folders `images`, with
     YOLO label files in sibling folders `labels`; private copies, as ultralytics leaves a cache beside them. start: a .pt to
-    start from. on_log: told epoch, steps, val_AP50, val_AP after each round. Raises ConfigError when a knob does not reach
-    ultralytics or the batch does not fit, DataError for missing or damaged images.
+    start from. on_log: told `round` when one begins, epoch, steps, val_AP50, val_AP after it. asked: to leave early.
+    Raises ConfigError when a knob does not reach ultralytics or the batch does not fit, DataError for missing or damaged
+    images, Preempted when it was asked to leave (on_log is told lost_iterations and lost_seconds before).
     """
     models.quiet_ultralytics()
     if read_state(state, fingerprint) is None:
@@ -79,6 +83,7 @@ def train(
             fingerprint=fingerprint,
             start=start,
             on_log=on_log,
+            asked=asked,
         )
         return _run(trainer, state, fingerprint)
 
@@ -124,12 +129,15 @@ def _run(trainer: Trainer, state: Path, fingerprint: str) -> TrainResult:
     if not Running.of_this_run().cudnn:
         facts = _facts(trainer)
         print(without_cudnn(facts["effective_batch"], facts["micro_batch"]), file=sys.stderr)
-        if trainer.on_log is not None:
-            trainer.on_log({name: facts[name] for name in ("cudnn", "micro_batch")})
+        trainer.on_log({name: facts[name] for name in ("cudnn", "micro_batch")})
     try:
         trainer.train()
     except Diverged as diverged:
         status = str(diverged)
+    except RuntimeError as error:
+        if trainer.asked.reason and "DataLoader worker" in str(error):  # a signal to all processes of a job
+            raise trainer.preempted(trainer.asked.reason) from error
+        raise
     kept = read_state(state, fingerprint)
     if kept is None and status != "finished":
         return _without_round(trainer, state, status)

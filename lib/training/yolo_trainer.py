@@ -33,6 +33,7 @@ from lib.files import DataError, atomic
 from lib.models import yolo as models
 from lib.models.loading import save_checkpoint
 from lib.training import yolo_knobs
+from lib.training.preemption import BUDGET_USED, Preempted, StopRequest
 from lib.training.sampling import RoundLoader, StreamSampler
 
 SCORES = {
@@ -65,6 +66,7 @@ class Trainer(DetectionTrainer):
         fingerprint: str,
         start: Path | None,
         on_log: Callable[[dict[str, Any]], None] | None,
+        asked: StopRequest | None = None,
     ) -> None:
         self.settings = settings
         self.names = names
@@ -72,15 +74,17 @@ class Trainer(DetectionTrainer):
         self.seed = seed
         self.fingerprint = fingerprint
         self.start = start
-        self.on_log = on_log
+        self.on_log = on_log or (lambda facts: None)
+        self.asked = asked or StopRequest()  # nothing ends a training that nobody asks
         self.step = 0  # iterations done
         self.pieces = yolo_knobs.pieces(settings, Running.of_this_run())
         self._passes = 0  # forward and backward passes since the last step
         self.history: list[dict[str, float]] = []
         self.best_round: dict[str, Any] = {}
         self.resumed_from = 0
-        self.stopped_early = False
         self._seconds_before = 0.0
+        self._round_began = 0.0
+        self._shortest_s = math.inf  # of the rounds of this attempt
         overrides = yolo_knobs.arguments(settings, seed=seed, device=models.device(), threads=threads, pieces=self.pieces)
         overrides |= {"model": f"{settings.model}.yaml", "data": str(data), "save_dir": str(data.parent / "run")}
         super().__init__(overrides=overrides)
@@ -133,6 +137,9 @@ class Trainer(DetectionTrainer):
             )
         yolo_knobs.check(self, self.settings)
         self.add_callback("on_train_epoch_start", Trainer._begin_round)
+        self.add_callback("on_train_start", Trainer._leave_when_asked)
+        self.add_callback("on_train_batch_end", Trainer._leave_when_asked)
+        self.add_callback("on_fit_epoch_end", Trainer._end_round)
 
     # -- iterations -------------------------------------------------------------------------------------------------------
 
@@ -157,6 +164,38 @@ class Trainer(DetectionTrainer):
         np.random.seed(seed)
         torch.manual_seed(seed)
         self.train_loader.generator.manual_seed(seed)
+        self._round_began = time.monotonic()
+        self.on_log({"round": self.epoch + 1})  # begun: should this attempt be killed, it tells that the round was in vain
+
+    def _end_round(self) -> None:
+        """Leave where the next round is sure not to fit into the time that is left: it would be made in vain."""
+        self._shortest_s = min(self._shortest_s, time.monotonic() - self._round_began)
+        if self.stop:  # by itself: all rounds are done, or patience is at its end
+            return
+        if not self.asked.reason and self.asked.left_s < self._shortest_s:
+            left = max(0.0, self.asked.left_s)
+            raise self.preempted(f"{BUDGET_USED}: a round takes {self._shortest_s:.0f} s, {left:.0f} s are left")
+        self._leave_when_asked()
+
+    def _leave_when_asked(self) -> None:
+        if self.asked.reason:
+            raise self.preempted(self.asked.reason)
+
+    def preempted(self, why: str) -> Preempted:
+        """The refusal to go on, which says what is kept and what is lost; the record of the attempt gets the same."""
+        kept = int(self.history[-1]["iteration"]) if self.history else 0
+        lost = self.step - kept
+        seconds = time.monotonic() - self._round_began if lost else 0.0
+        self.on_log({"lost_iterations": lost, "lost_seconds": round(seconds, 2)})
+        state = f"the state after round {len(self.history)} of {self.epochs} is saved" if kept else "nothing is saved yet"
+        text = f"stopped at iteration {self.step} of {self.iterations_per_round * self.epochs}: {why}; {state}, "
+        text += f"{lost} iterations ({seconds:.0f} s) are made again" if lost else "nothing is lost"
+        if BUDGET_USED in why and len(self.history) == self.resumed_from:
+            text += (
+                f". Hint: this attempt finished no round of {self.iterations_per_round} iterations; give it a longer "
+                "runtime, or shorter rounds (more `evaluations`)."
+            )
+        return Preempted(text)
 
     def optimizer_step(self) -> None:
         """One step at this iteration's learning rate, once all pieces of the batch are through; Diverged when the loss is
@@ -186,8 +225,6 @@ class Trainer(DetectionTrainer):
         ap = f"AP50 {row['val/AP50']:.3f} AP {row['val/AP']:.3f}"
         loss = " ".join(f"{name.removeprefix('train/')} {row[name]:.3f}" for name in row if name.startswith("train/"))
         print(f"round {self.epoch + 1}/{self.epochs} iteration {self.step} {loss} val {ap}", file=sys.stderr, flush=True)
-        if self.on_log is not None:
-            self.on_log({"epoch": row["epoch"], "steps": self.step, "val_AP50": row["val/AP50"], "val_AP": row["val/AP"]})
 
     def _seconds(self) -> float:
         return self._seconds_before + time.time() - self.train_time_start
@@ -196,8 +233,8 @@ class Trainer(DetectionTrainer):
         """The best checkpoint when this round is the best, then the state that names it: a kill between costs a round."""
         if not models.is_finite(self.ema.ema):  # the round's last step has spoilt the weights, its loss was still a number
             raise Diverged(self.step)
+        row = self.history[-1]
         if self.fitness == self.best_fitness:
-            row = self.history[-1]
             keys = ("epoch", "iteration", *SCORES.values())
             self.best_round = {key.removeprefix("val/"): row[key] for key in keys}
             with atomic(self.best_file) as temporary:
@@ -206,6 +243,8 @@ class Trainer(DetectionTrainer):
             save_checkpoint(self._state_dict(), temporary)
         for old in set(self.state.glob("best-*.pt")) - {self.best_file}:
             old.unlink()
+        # told only now that nobody makes this round again
+        self.on_log({"epoch": row["epoch"], "steps": self.step, "val_AP50": row["val/AP50"], "val_AP": row["val/AP"]})
         return True
 
     @property
@@ -259,6 +298,8 @@ class Trainer(DetectionTrainer):
         self.stopper.__dict__.update(kept["stopper"])
         self.history, self.step, self._seconds_before = kept["history"], kept["step"], kept["seconds"]
         self.start_epoch = self.resumed_from = kept["epoch"] + 1
+        total = self.iterations_per_round * self.epochs
+        print(f"goes on after round {self.resumed_from}/{self.epochs} (iteration {self.step}/{total})", file=sys.stderr)
         criterion = self.model.init_criterion()
         if hasattr(criterion, "update"):  # two heads: their weights shift from round to round
             for _ in range(self.start_epoch):

@@ -28,6 +28,22 @@ def test_attempts_are_kept_and_summed_per_fingerprint(tmp_path: Path) -> None:
     assert attempts.attempts_so_far(tmp_path, "other settings")["attempts"] == 1
 
 
+def test_rounds_that_are_made_again_are_counted(tmp_path: Path) -> None:
+    """Two rounds in four attempts: killed within the first, asked to leave after it and within the second; then done."""
+    for facts, cause in (
+        ({"round": 1}, attempts.KILLED),
+        ({"round": 1, "epoch": 1, "lost_iterations": 0}, "preempted"),
+        ({"round": 2, "lost_iterations": 4}, "preempted"),
+        ({"round": 2, "epoch": 2}, "finished"),
+    ):
+        number = len(attempts.records(tmp_path)) + 1
+        record = {"attempt": number, "fingerprint": "f", "cause": cause, "seconds": 1.0} | facts
+        write_json(tmp_path / "attempts" / f"{number}.json", record)
+    wanted = {"attempts": 4, "seconds": 4.0, "rounds_again": 2, "iterations_again": 4}
+    assert attempts.attempts_so_far(tmp_path, "f").items() >= wanted.items()
+    assert "rounds_again" not in attempts.attempts_so_far(tmp_path, "others")
+
+
 @pytest.mark.parametrize(("error", "again"), [(ConfigError("x"), False), (DataError("x"), False), (OSError("x"), True)])
 def test_a_retry_of_the_same_run_ends_at_once_after_a_cause_that_repeats(
     tmp_path: Path, error: Exception, again: bool
