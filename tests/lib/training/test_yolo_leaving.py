@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -20,6 +22,7 @@ from test_yolo import SHORT, equal, weights
 from lib.config.train import TrainingSettings
 from lib.training import yolo
 from lib.training.preemption import BUDGET_USED, PREEMPTED, Preempted, StopRequest
+from lib.training.yolo_trainer import Trainer
 from tests.conftest import PROJECT
 from workflow_scripts import _program
 
@@ -28,7 +31,13 @@ pytestmark = pytest.mark.slow
 ROUNDS, EACH = 3, 10
 
 
-def train(folder: Path, *, threads: int = 1, asked: StopRequest | None = None) -> tuple[yolo.TrainResult, list[Any]]:
+def with_readers(trainer: Trainer, *words: Any, before: Any = Trainer.get_dataloader, **more: Any) -> Any:
+    """Processes that read images, which ultralytics starts only beside a GPU."""
+    trainer.args.workers = 2
+    return before(trainer, *words, **more)
+
+
+def train(folder: Path, *, readers: bool = False, asked: StopRequest | None = None) -> tuple[yolo.TrainResult, list[Any]]:
     """A training in folder/state; what it leaves, and what it told (also in folder/told, line by line)."""
     folder.mkdir(exist_ok=True)
     told = []
@@ -39,25 +48,24 @@ def train(folder: Path, *, threads: int = 1, asked: StopRequest | None = None) -
             file.write(json.dumps(facts) + "\n")
 
     budget = {"iterations": ROUNDS * EACH, "evaluations": ROUNDS}
-    result = yolo.train(
-        TrainingSettings.model_validate(SHORT | {"budget": budget}),
-        names=NAMES,
-        train_images=draw(folder / "train", 12, seed=0),
-        val_images=draw(folder / "val", 6, seed=1),
-        state=folder / "state",
-        seed=0,
-        threads=threads,
-        fingerprint="f",
-        on_log=tell,
-        asked=asked,
-    )
+    given: dict[str, Any] = {"state": folder / "state", "seed": 0, "threads": 1, "fingerprint": "f"}
+    with patch.object(Trainer, "get_dataloader", with_readers) if readers else nullcontext():
+        result = yolo.train(
+            TrainingSettings.model_validate(SHORT | {"budget": budget}),
+            names=NAMES,
+            train_images=draw(folder / "train", 12, seed=0),
+            val_images=draw(folder / "val", 6, seed=1),
+            on_log=tell,
+            asked=asked,
+            **given,
+        )
     return result, told
 
 
 def main() -> None:
-    """What a test starts as a process of its own: folder, threads."""
+    """What a test starts as a process of its own: folder, whether processes read images."""
     with StopRequest() as asked:
-        train(Path(sys.argv[1]), threads=int(sys.argv[2]), asked=asked)
+        train(Path(sys.argv[1]), readers=sys.argv[2] == "True", asked=asked)
 
 
 class Asked(StopRequest):
@@ -93,28 +101,28 @@ def wait_for(path: Path, word: str, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("number", "threads"), [(signal.SIGUSR1, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 4)])
+@pytest.mark.parametrize(("number", "readers"), [(signal.SIGUSR1, False), (signal.SIGTERM, False), (signal.SIGTERM, True)])
 def test_a_signal_to_all_its_processes_costs_a_round_at_most(
-    tmp_path: Path, whole: yolo.TrainResult, number: signal.Signals, threads: int
+    tmp_path: Path, whole: yolo.TrainResult, number: signal.Signals, readers: bool
 ) -> None:
-    """As a scheduler sends it; with four threads there are processes that read images, which die of it."""
-    words = [sys.executable, __file__, str(tmp_path / "left"), str(threads)]
+    """As a scheduler sends it; processes that read images die of it."""
+    words = [sys.executable, __file__, str(tmp_path / "left"), str(readers)]
     path = os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])
     process = subprocess.Popen(
         words, cwd=PROJECT, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     told = tmp_path / "left" / "told"
     wait_for(told, '"round": 2', process)
-    time.sleep(0.3 if threads == 1 else 0.0)  # those that read images are done soon
+    time.sleep(0.3)
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == PREEMPTED, errors[-3000:]
     left = json.loads(told.read_text().splitlines()[-1])
     assert 0 <= left["lost_iterations"] <= EACH and f"signal {number.name}; the state after round" in errors
     assert (f"{left['lost_iterations']} iterations (" in errors) == (left["lost_iterations"] > 0)
-    result, _ = train(tmp_path / "left", threads=threads)
+    result, _ = train(tmp_path / "left", readers=readers)
     assert 1 <= result.resumed_from < ROUNDS and result.iterations == ROUNDS * EACH
-    assert same(result, whole if threads == 1 else train(tmp_path / "whole", threads=threads)[0])
+    assert same(result, train(tmp_path / "whole", readers=True)[0] if readers else whole)
 
 
 def test_it_leaves_before_a_round_that_cannot_fit(tmp_path: Path, whole: yolo.TrainResult) -> None:
