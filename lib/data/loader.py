@@ -187,6 +187,7 @@ class ShardLoader:
                 num_workers=self.workers,
                 prefetch_factor=self.prefetch if self.workers else None,
                 persistent_workers=self.workers > 0,
+                worker_init_fn=_outlive_one_signal,
                 collate_fn=_as_it_is,
                 pin_memory=torch.cuda.is_initialized(),  # where the process uses a GPU: else its copies wait for each other
                 generator=torch.Generator().manual_seed(0),  # draws seeds of workers that nothing uses
@@ -202,6 +203,14 @@ class ShardLoader:
         processes = min(self.ranks, int(os.environ.get("LOCAL_WORLD_SIZE", self.ranks)))
         need = needed_bytes(batch, workers=self.workers, prefetch=self.prefetch, processes=processes)
         check_shared_memory(need, workers=self.workers * processes)
+
+
+def _outlive_one_signal(worker: int) -> None:
+    """A scheduler that wants a training to leave tells all its processes: workers must still feed the step in hand.
+
+    They die of a second SIGTERM, as those do that PyTorch ends.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _as_it_is(batch: Any) -> Any:

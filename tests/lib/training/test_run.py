@@ -89,7 +89,7 @@ def start(manifest: Path, state: Path, *words: str, running: Running = RUNNING, 
         *words,
     ]
     return subprocess.Popen(
-        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", Running.VARIABLE: running.model_dump_json()},
     )  # fmt: skip
 
@@ -132,13 +132,17 @@ def test_killed_at_any_time_it_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
-def test_asked_to_stop_it_saves_and_leaves_with_its_code(manifest: Path, whole: run.LoopResult, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGUSR1, "0"), (signal.SIGTERM, "2")])
+def test_asked_to_stop_it_saves_and_leaves_with_its_code(
+    manifest: Path, whole: run.LoopResult, tmp_path: Path, number: signal.Signals, workers: str
+) -> None:
+    """The signal goes to all its processes, as a scheduler sends it."""
     state = tmp_path / "state"
-    process = start(manifest, state, "--slow", "0.1")
+    process = start(manifest, state, "--slow", "0.1", "--workers", workers)
     wait_for(state, 5, process)
-    process.send_signal(signal.SIGUSR1)
+    os.killpg(process.pid, number)
     _, errors = process.communicate()
-    assert process.returncode == PREEMPTED and "signal SIGUSR1; the state is saved" in errors
+    assert process.returncode == PREEMPTED and f"signal {number.name}; the state is saved" in errors, errors
     done = steps_in(state)
     going_on = start(manifest, state)
     out, errors = going_on.communicate()
