@@ -7,10 +7,8 @@ quality.csv whatever is left out. Nothing is left out silently, and no video is 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +19,7 @@ from lib.config.download import Dataset
 from lib.data.ids import unique_ids
 from lib.data.language import language_tables
 from lib.data.probing import Media, look
+from lib.data.quality import how_cut, quality_table, with_notes
 from lib.data.sources import Item, Source
 from lib.data.splits import check_leaks, draw_splits
 from lib.data.truth import Video, boxes_table, class_counts, detections_table, frames_table, write_truth
@@ -97,7 +96,7 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
     language, notes = language_tables(
         source,
         {name: video.video for name, video in used.items()},
-        {name: _duration(video) for name, video in used.items()},
+        {name: video.duration_s for name, video in used.items()},
         boxes,
     )
     write_truth(out / "truth", frames, boxes, given, language)
@@ -105,9 +104,9 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
     counts = class_counts(boxes, videos, order)
     grouped = {name: [old for old, new in names.items() if new == name] for name in order}
     write_json(out / "classes.json", {"classes": order, "source_classes": grouped, "counts": counts})
-    changes = _with_notes(changes, [*source.dropped, *notes])
+    changes = with_notes(changes, [*source.dropped, *notes])
     held = {"boxes": boxes, **language}
-    quality = _quality(source, videos, ids, splits, causes, held, changes)
+    quality = quality_table(source, videos, ids, splits, causes, held, changes)
     write_text(out / "quality.csv", quality.map(csv_cell).to_csv(index=False))
     tables.write_table(out / "manifest.parquet", manifest, tables.MANIFEST)
     return Summary(
@@ -173,7 +172,7 @@ def _cause(item: Item, media: Media | None, furthest: dict[str, int]) -> str:
 def _with_damaged(causes: dict[str, str], media: dict[str, Media], on_damaged: str) -> dict[str, str]:
     """The causes, with those of damaged videos where the policy is not to keep what comes before the damage."""
     damaged = {
-        name: f"{name}: {_cut(found)}"
+        name: f"{name}: {how_cut(found)}"
         for name, found in media.items()
         if found.probe is not None and found.probe.cut and not causes[name]
     }
@@ -187,16 +186,6 @@ def _with_damaged(causes: dict[str, str], media: dict[str, Media], on_damaged: s
             "`on_damaged: keep` (use what comes before the damage) or `on_damaged: skip` (leave them out)."
         )
     return causes | damaged
-
-
-def _cut(media: Media) -> str:
-    """In words, what is lost of a video ("" = nothing that is known)."""
-    seen = media.probe
-    if seen is None or not seen.cut:
-        return ""
-    why = seen.damage or "fewer frames than its header states"
-    lost = f"{seen.stated - seen.frames} of {seen.stated} frames are lost" if seen.stated > seen.frames else "it ends early"
-    return f"cut: {lost} ({why})"
 
 
 def _refuse_broken(causes: dict[str, str], on_missing: str) -> None:
@@ -233,81 +222,8 @@ def _warnings(source: Source, counts: dict[str, dict[str, dict[str, int]]], orde
 
 def _cut_short(videos: list[Video]) -> list[str]:
     """A video that lost its end is used as far as it goes, and said to be so."""
-    cut = [(video.item.original, _cut(video.media)) for video in videos]
+    cut = [(video.item.original, how_cut(video.media)) for video in videos]
     return [f"{name!r} is {what}; it is used as far as it goes" for name, what in cut if what]
-
-
-def _with_notes(changes: dict[str, Counter[str]], noted: list[dict[str, Any]]) -> dict[str, Any]:
-    """Adds the boxes that the reader dropped, and what else was noted per original name."""
-    notes: dict[str, Counter[str]] = {}
-    for entry in noted:
-        if entry["what"] == "box":
-            changes["dropped"][entry["original"]] += 1
-        amount = entry["value"] if isinstance(entry["value"], int) else 1
-        notes.setdefault(entry["original"], Counter())[f"{entry['what']}: {entry['cause']}"] += amount
-    texts = {name: "; ".join(f"{count} x {note}" for note, count in found.items()) for name, found in notes.items()}
-    return {**changes, "notes": texts}
-
-
-def _quality(
-    source: Source,
-    videos: list[Video],
-    ids: dict[str, str],
-    splits: dict[str, str | None],
-    causes: dict[str, str],
-    tables_held: dict[str, pd.DataFrame],
-    changes: dict[str, Any],
-) -> pd.DataFrame:
-    """quality.csv: one row per file of the source, used or not."""
-    used = {video.item.original: video for video in videos}
-    held = {kind: table["video"].value_counts().to_dict() for kind, table in tables_held.items()}
-    rows = []
-    for item in source.items:
-        name = item.original
-        row: dict[str, Any] = {"video": ids[name], "original": name, "split": splits[name] or "", "status": "skipped"}
-        row |= {"cause": causes[name]}
-        if name in used:
-            row |= _looks(used[name], changes["notes"].get(name, ""))
-        row |= {kind: counts.get(ids[name], 0) for kind, counts in held.items()}
-        row |= {"boxes_clipped": changes["clipped"][name], "boxes_dropped": changes["dropped"][name]}
-        rows.append(row)
-    order = ["video", "original", "split", "status", "cause", "frames", "fps", "width", "height", "duration_s"]
-    order += [
-        "frames_lost",
-        "rotated",
-        "variable_rate",
-        "audio",
-        "boxes",
-        "boxes_clipped",
-        "boxes_dropped",
-        *tables.LANGUAGE,
-    ]
-    whole = dict.fromkeys(("frames", "frames_lost", "width", "height"), "Int64")  # empty for skipped files, never 480.0
-    return pd.DataFrame(rows, columns=order).astype(whole).sort_values("video", ignore_index=True)
-
-
-def _looks(video: Video, notes: str) -> dict[str, Any]:
-    seen = video.media.probe
-    cut = _cut(video.media)
-    return {
-        "status": "ok",
-        "cause": "; ".join(part for part in (cut, notes) if part),
-        "frames": video.frames,
-        "fps": round(video.fps, 6),
-        "width": video.width,
-        "height": video.height,
-        "duration_s": round(_duration(video), 6),
-        "frames_lost": max(0, seen.stated - seen.frames) if seen is not None and seen.cut else 0,
-        "rotated": seen is not None and seen.rotated,
-        "variable_rate": seen is not None and seen.variable_rate,
-        "audio": seen is not None and seen.has_audio,
-    }
-
-
-def _duration(video: Video) -> float:
-    if video.item.kind in ("frames", "none"):
-        return video.frames / video.fps
-    return video.media.probe.duration_s if video.media.probe is not None else 0.0
 
 
 def _manifest(videos: list[Video]) -> pd.DataFrame:
@@ -324,7 +240,7 @@ def _manifest(videos: list[Video]) -> pd.DataFrame:
             "frames": video.frames,
             "width": video.width,
             "height": video.height,
-            "duration_s": _duration(video),
+            "duration_s": video.duration_s,
         }
         for video in videos
     ]

@@ -44,6 +44,7 @@ def look(items: list[Item], *, stream: int | None, cache: Path, workers: int, ch
     with open(cache, "a", encoding="utf-8") as log, ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
 
         def one(item: Item) -> Media:
+            """What is known of a file, or found out and kept; a file that cannot be read is told as such."""
             try:
                 key = _key(item, stream, check)
                 if key in known:

@@ -121,6 +121,7 @@ def _tried(entry: Wanted, place: Path, part: Partial, client: httpx.Client, limi
     doubts = True
 
     def one_try() -> None:
+        """Receive what is missing; _Again where another try may help, WrongContent and NotThere where not."""
         nonlocal fruitless, doubts
         before = part.size
         try:

@@ -36,6 +36,13 @@ class Video:
     height: int
     times: np.ndarray
 
+    @property
+    def duration_s(self) -> float:
+        """As its frames tell, or its file."""
+        if self.item.kind in ("frames", "none"):
+            return self.frames / self.fps
+        return self.media.probe.duration_s if self.media.probe is not None else 0.0
+
 
 def frames_table(listed: pd.DataFrame, videos: list[Video], *, everything: bool) -> pd.DataFrame:
     """The FRAMES table: listed frames of used videos; with `everything`, all frames of videos that have any."""

@@ -35,7 +35,7 @@ _TABLE: tuple[tuple[str, str, int], ...] = (
     # Slurm: time, preemption, node
     (r"DUE TO TIME LIMIT|the time budget is used up|DUE TO DEADLINE", TIME_LIMIT, STATEMENT),
     (r"DUE TO (?:PREEMPTION|JOB REQUEUE)", PREEMPTED, STATEMENT),
-    (r"stopped at step \d+ of \d+: signal \w+; the state is saved", PREEMPTED, ERROR),
+    (r"stopped at (?:step|iteration) \d+ of \d+: signal \w+;", PREEMPTED, ERROR),
     (r"DUE TO NODE FAIL|error: Node failure on|Aborting, step node failure|Node \S+ not responding", NODE, STATEMENT),
     (r"uncorrectable (?:NVLink|ECC) error|ECC error encountered|has fallen off the bus|GPU is lost", NODE, STATEMENT),
     (r"no CUDA-capable device is detected|CUDA driver initialization failed|CUDA-capable device\(s\) is/are busy", NODE,

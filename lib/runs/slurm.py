@@ -70,17 +70,14 @@ def queued(*, name: str | None = None, timeout_s: float = TIMEOUT_S) -> list[Job
 
 def _listed(which: Sequence[str], timeout_s: float) -> list[Job] | None:
     """squeue's answer; None also where it knows none of the numbers that it is asked for."""
-    text = answer(["squeue", "--states=all", "--noheader", "--format=%i|%T|%N|%M|%l|%r|%j|%k", *which], timeout_s)
-    if text is None:
+    rows = _rows(["squeue", "--states=all", "--noheader", "--format=%i|%T|%N|%M|%l|%r|%j|%k", *which], 8, timeout_s)
+    if rows is None:
         return None
     found = []
-    for line in text.splitlines():
-        fields = line.strip().split("|", 7)
-        if len(fields) == 8:
-            number, state, node, elapsed, limit, reason, of_name, comment = fields
-            times = {"elapsed_s": seconds(elapsed), "limit_s": seconds(limit)}
-            told = {"reason": _word(reason), "comment": _word(comment)}
-            found.append(Job(id=number, state=state, name=of_name, node=node, **told, **times))
+    for number, state, node, elapsed, limit, reason, of_name, comment in rows:
+        times = {"elapsed_s": seconds(elapsed), "limit_s": seconds(limit)}
+        told = {"reason": _word(reason), "comment": _word(comment)}
+        found.append(Job(id=number, state=state, name=of_name, node=node, **told, **times))
     return found
 
 
@@ -91,18 +88,15 @@ def accounted(ids: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> list[Job] 
         return []
     columns = "JobIDRaw,State,NodeList,ElapsedRaw,TimelimitRaw,JobName"
     words = ["sacct", "-X", "--parsable2", "--noheader", f"--format={columns}", f"--jobs={','.join(wanted)}"]
-    text = answer(words, timeout_s)
-    if text is None:
+    rows = _rows(words, 6, timeout_s)
+    if rows is None:
         return None
     found = []
-    for line in text.splitlines():
-        fields = line.strip().split("|", 5)
-        if len(fields) == 6:
-            number, state, node, elapsed, minutes, name = fields
-            limit = 60.0 * float(minutes) if minutes.isdigit() else None
-            ended = state.split()[0] if state else ""  # “CANCELLED by 1000”
-            spent = float(elapsed) if elapsed.isdigit() else None
-            found.append(Job(id=number, state=ended, name=name, node=node, elapsed_s=spent, limit_s=limit))
+    for number, state, node, elapsed, minutes, name in rows:
+        limit = 60.0 * float(minutes) if minutes.isdigit() else None
+        ended = state.split()[0] if state else ""  # “CANCELLED by 1000”
+        spent = float(elapsed) if elapsed.isdigit() else None
+        found.append(Job(id=number, state=ended, name=name, node=node, elapsed_s=spent, limit_s=limit))
     return found
 
 
@@ -136,16 +130,14 @@ def submitted_in(folder: str, *, timeout_s: float = TIMEOUT_S) -> list[Job] | No
     Its plugin names a run's jobs by a UUID and comments them `rule_…`; a person's own jobs there are none of them.
     """
     words = ["squeue", "--states=all", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%N|%j|%k|%Z"]
-    text = answer(words, timeout_s)
-    if text is None:
+    rows = _rows(words, 6, timeout_s)
+    if rows is None:
         return None
-    found = []
-    for line in text.splitlines():
-        fields = line.strip().split("|", 5)
-        if len(fields) == 6 and fields[5] == folder and fields[4].startswith("rule_") and _RUN_NAME.search(fields[3]):
-            number, state, node, of_name, comment, _ = fields
-            found.append(Job(id=number, state=state, name=of_name, node=node, comment=comment))
-    return found
+    return [
+        Job(id=number, state=state, name=of_name, node=node, comment=comment)
+        for number, state, node, of_name, comment, place in rows
+        if place == folder and comment.startswith("rule_") and _RUN_NAME.search(of_name)
+    ]
 
 
 def restarts(job: str, *, timeout_s: float = TIMEOUT_S) -> int | None:
@@ -174,6 +166,15 @@ def seconds(text: str) -> float | None:
     for part in parts:
         total = 60 * total + int(part)
     return total + 86_400 * int(days or 0)
+
+
+def _rows(words: Sequence[str], columns: int, timeout_s: float) -> list[list[str]] | None:
+    """The lines of an answer, cut at `|`; those with fewer columns are none of it. None when nobody answers."""
+    text = answer(words, timeout_s)
+    if text is None:
+        return None
+    rows = (line.strip().split("|", columns - 1) for line in text.splitlines())
+    return [row for row in rows if len(row) == columns]
 
 
 def _word(text: str) -> str:

@@ -91,20 +91,7 @@ def train(
     process then ends at once with preemption.PREEMPTED, to be started again.
     """
     running = running or Running.of_this_run()
-    use_cudnn(running)
-    fabric = processes.start(
-        device=running.device,
-        devices=settings.devices,
-        nodes=settings.nodes,
-        precision=settings.precision,
-        launcher=running.launcher,
-    )
-    seed_everything(seed)
-    model = parts.build()
-    if settings.gradient_checkpointing:
-        switch_checkpointing_on(model)
-    seed_everything(seed + fabric.global_rank)  # the same weights everywhere, other dropout on every rank
-    model = fabric.to_device(model)
+    fabric, model = _begin(settings, parts, running, seed)
     loader = parts.loader(fabric.world_size, fabric.global_rank)
     per_epoch = max(1, -(-len(loader) // settings.accumulate))
     total = settings.budget.total_steps(per_epoch)
@@ -114,11 +101,7 @@ def train(
         if fabric.is_global_zero:
             kept = CheckpointStore(state, fingerprint=fingerprint, keep_last=running.keep_last, best=settings.best)
             store = opened.enter_context(kept)
-        halving = parts.halving()
-        if not running.cudnn:
-            halving.without_cudnn(settings.batch)
-            if fabric.is_global_zero:
-                _tell_without_cudnn(settings.batch, halving.largest(settings.batch), on_progress)
+        halving = _halving(settings, parts, running, on_progress if fabric.is_global_zero else None)
         shortage = None
         if fabric.world_size > 1 and halving.allowed:
             shortage = Shortage(state, fingerprint=fingerprint, fabric=fabric, tell=on_progress)
@@ -152,11 +135,35 @@ def train(
         return None if isinstance(store, Elsewhere) else _deliver(settings, trainer, ema, store, outcome, state)
 
 
-def _tell_without_cudnn(batch: int, micro: int, tell: Callable[..., None] | None) -> None:
-    """Say in the log and in the record of the attempt that cuDNN is off, and what that makes of the micro-batches."""
-    print(without_cudnn(batch, micro), file=sys.stderr)
-    if tell is not None:
-        tell(cudnn=False, micro_batch=micro)
+def _begin(settings: LoopSettings, parts: Parts, running: Running, seed: int) -> tuple[Fabric, nn.Module]:
+    """The processes of the training, and on each the same model on its device, but other random numbers from now on."""
+    use_cudnn(running)
+    fabric = processes.start(
+        device=running.device,
+        devices=settings.devices,
+        nodes=settings.nodes,
+        precision=settings.precision,
+        launcher=running.launcher,
+    )
+    seed_everything(seed)
+    model = parts.build()
+    if settings.gradient_checkpointing:
+        switch_checkpointing_on(model)
+    seed_everything(seed + fabric.global_rank)  # the same weights everywhere, other dropout on every rank
+    return fabric, fabric.to_device(model)
+
+
+def _halving(settings: LoopSettings, parts: Parts, running: Running, tell: Callable[..., None] | None) -> Halving:
+    """How micro-batches are split. Where cuDNN is off they are from the start, which the log and `tell` get to know."""
+    halving = parts.halving()
+    if not running.cudnn:
+        halving.without_cudnn(settings.batch)
+        micro = halving.largest(settings.batch)
+        if running.is_first():
+            print(without_cudnn(settings.batch, micro), file=sys.stderr)
+        if tell is not None:
+            tell(cudnn=False, micro_batch=micro)
+    return halving
 
 
 def _callbacks(
