@@ -114,22 +114,22 @@ def optimized(name: str, store: CheckpointStore | None, steps: int) -> Trainer:
     model = Matrices().cuda()
     optimizer = make_optimizer(model, OptimizerSettings(name=name, lr=1e-3))
     return wide.trainer(
-        wide.batches(3, 16), steps=steps, model=model, optimizer=optimizer, precision="bf16", store=store, save_every=5
+        wide.batches(3, 16), steps=steps, model=model, optimizer=optimizer, precision="bf16", store=store, save_every=6
     )
 
 
 def test_adamw_in_8_bits_learns_and_goes_on(tmp_path: Path, deterministic: None) -> None:
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed (it is no part of the lock)")
     seen = wide.Seen()
-    whole = optimized("adamw8bit", None, 20)
+    whole = optimized("adamw8bit", None, 24)
     whole.callbacks = (seen,)
     whole.train_loop()
     assert seen.steps[-1].values["train/loss"] < 0.7 * seen.steps[0].values["train/loss"]
-    begun = optimized("adamw8bit", CheckpointStore(tmp_path, fingerprint="f"), 10)
+    begun = optimized("adamw8bit", CheckpointStore(tmp_path, fingerprint="f"), 12)
     begun.train_loop()
-    resumed = optimized("adamw8bit", CheckpointStore(tmp_path, fingerprint="f"), 20)
+    resumed = optimized("adamw8bit", CheckpointStore(tmp_path, fingerprint="f"), 24)
     resumed.train_loop()
-    assert resumed.resumed_from == 10 and toy.equal(toy.weights(resumed), toy.weights(whole))
+    assert resumed.resumed_from == 12 and toy.equal(toy.weights(resumed), toy.weights(whole))
     plain = optimized("adamw", None, 2)
     plain.train_loop()
     assert _bytes(resumed) < 0.4 * _bytes(plain)

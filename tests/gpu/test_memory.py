@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
+from lib.provenance import hardware
 from lib.runs.attempts import attempt, attempts_so_far
 from lib.training.cached_step import cached_step
 from lib.training.evaluator import Evaluator
@@ -28,7 +29,7 @@ def crowded(size: int, *, steps: int = 3, **more: Any) -> Trainer:
     """Two micro-batches of 64 / size windows of `size` samples each: the same samples whatever the size."""
     accumulate = 64 // size
     return wide.trainer(
-        wide.batches(2 * accumulate, size), steps=steps, model=wide.Wide(INNER), accumulate=accumulate, **more
+        wide.batches(2 * accumulate, size), steps=steps, model=wide.Wide(INNER, 24), accumulate=accumulate, **more
     )
 
 
@@ -149,8 +150,10 @@ def test_a_cached_step_is_the_step_over_all_pairs_in_less_memory() -> None:
 
 
 def test_an_attempt_tells_how_much_of_the_gpu_it_took(tmp_path: Path) -> None:
+    before = torch.cuda.memory_allocated() / 2**20
     with attempt(tmp_path, "f"):
         torch.zeros(64, 2**20, device="cuda")
     kept = json.loads((tmp_path / "attempts" / "1.json").read_text())
-    assert 256 <= kept["peak_gpu_memory_mb"] < 300
+    assert kept["peak_gpu_memory_mb"] == pytest.approx(before + 256, abs=1)
     assert attempts_so_far(tmp_path, "f")["peak_gpu_memory_mb"] == kept["peak_gpu_memory_mb"]
+    assert hardware()["gpus"][0] == torch.cuda.get_device_name(0)

@@ -78,6 +78,20 @@ def test_a_training_learns_and_its_files_need_no_gpu(manifest: Path, tmp_path: P
         assert "went on from 24 to 26" in done.stdout
 
 
+def test_without_cudnn_the_same_is_learnt_in_halves(manifest: Path, tmp_path: Path) -> None:
+    made = []
+    for cudnn in (True, False):
+        running = Running.model_validate(RUNNING.model_dump() | {"cudnn": cudnn})
+        settings = LoopSettings.model_validate(SETTINGS | {"precision": "fp32"})
+        parts = toy.parts(manifest, dropout=0.0)
+        folder = tmp_path / str(cudnn)
+        made.append(run.train(settings, parts, state=folder, fingerprint="f", seed=0, name="toy", running=running))
+    torch.backends.cudnn.enabled = True
+    assert [(one.facts["cudnn"], one.facts["micro_batch"]) for one in made] == [(True, 4), (False, 2)]
+    scores = [pd.read_csv(one.history)["val/loss"].dropna().tolist() for one in made]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-3)
+
+
 class Steep(nn.Module):
     """Its gradient is 30 per target: more than float16 holds under the first scales of a loss."""
 

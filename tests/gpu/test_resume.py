@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lib.training.callbacks import Averaging
 from lib.training.checkpoint import CheckpointStore
 from lib.training.ema import Ema
 from lib.training.evaluator import Evaluator
+from lib.training.preemption import PREEMPTED
 from lib.training.randomness import random_state, restore_random_state
 from lib.training.trainer import Trainer
+from tests.conftest import PROJECT
 from tests.gpu import wide
 from tests.lib.training import toy
 
@@ -58,6 +66,52 @@ def test_interrupted_in_the_midst_of_a_window(manifest: Path, tmp_path: Path, de
     assert toy.equal(toy.weights(resumed), toy.weights(whole)) and resumed.updates == whole.updates
     averages = [run.callbacks[0].ema.state_dict()["average"] for run in (resumed, whole)]
     assert toy.equal(*averages)
+
+
+def program(manifest: Path, state: Path, *, slow: float = 0.0) -> subprocess.Popen[str]:
+    """The toy training in a process of its own, on the GPU, with deterministic kernels."""
+    settings = {
+        "budget": {"steps": 24, "evaluate_every_steps": 4}, "batch": 4, "accumulate": 3, "precision": "bf16",
+        "ema": {"decay": 0.9},
+    }  # fmt: skip
+    code = "import torch; torch.use_deterministic_algorithms(True)\nfrom tests.lib.training import toy\n"
+    code += "from workflow_scripts import _program\n_program.run(toy.main)"
+    words = [str(manifest), str(state), json.dumps(settings), "--workers", "2", "--slow", str(slow)]
+    running = {"device": "cuda", "loggers": {"tensorboard": False}}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), *sys.path]), "VIPERSIGHT_RUNNING": json.dumps(running),
+    }  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen([sys.executable, "-c", code, *words], env=environment, text=True, **pipes)
+
+
+def after_first_state(process: subprocess.Popen[str], state: Path) -> None:
+    """Waits until a state stands and the training is behind it."""
+    end = time.monotonic() + 60
+    while not list(state.glob("*-step=*.json")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.5)
+
+
+def test_killed_and_preempted_processes_go_on(manifest: Path, tmp_path: Path) -> None:
+    whole, state = program(manifest, tmp_path / "whole"), tmp_path / "state"
+    killed = program(manifest, state, slow=0.1)
+    after_first_state(killed, state)
+    killed.kill()
+    killed.communicate()
+    asked = program(manifest, state, slow=0.1)
+    time.sleep(1)
+    while asked.poll() is None and "goes on from" not in asked.stdout.readline():
+        pass
+    asked.terminate()
+    words = asked.communicate()[0]
+    assert asked.returncode == PREEMPTED, words
+    last = program(manifest, state)
+    told = last.communicate()[0]
+    assert last.returncode == 0 and "finished after 24 steps, from " in told, told
+    assert "from 0" not in told and whole.wait() == 0, whole.communicate()
+    weights = [load_file(folder / "weights.safetensors") for folder in (tmp_path / "whole", state)]
+    assert toy.equal(*weights)
 
 
 def test_the_numbers_of_the_gpu_go_on() -> None:
