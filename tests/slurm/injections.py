@@ -261,9 +261,8 @@ def _history(case: Case) -> None:
 
 def _gone(case: Case) -> None:
     """The controller forgets a job that has died: squeue knows it no more, and nobody sees its end."""
-    job = case.step()
-    subprocess.run(["scancel", "--signal=KILL", "--full", job], check=True)
-    (case.tree.folder / "forgotten").write_text(job)
+    (case.tree.folder / "forgotten").write_text(case.step())
+    case.trainer().kill()
     time.sleep(3 * POLL_S)
     assert case.driver.poll() is None, "a job that is not listed has not ended for Snakemake"
 
@@ -370,8 +369,8 @@ class Bench:
             return
         if kind.waits or (kind.partition == "spare" and self._waits_in_vain(case)):
             case.classified()
-            (case.tree.folder / "forgotten").unlink(missing_ok=True)
             case.interrupt()
+            (case.tree.folder / "forgotten").unlink(missing_ok=True)
             case.type("--rerun-incomplete")
         code = case.wait()
         if code and (case.retries == 0 or not kind.heals):
