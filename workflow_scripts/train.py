@@ -29,7 +29,7 @@ from lib.runs import attempts, finished, ownership, running
 from lib.tasks import Trained, TrainJob, task
 from workflow_scripts import _program
 
-SUFFIXES = {"ultralytics": ".pt", "onnx": ".onnx", "floor": ".json", "safetensors": ".safetensors"}
+SUFFIXES = {"ultralytics": ".pt", "onnx": ".onnx", "rfdetr": ".pth", "floor": ".json", "safetensors": ".safetensors"}
 
 
 def main() -> None:

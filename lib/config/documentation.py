@@ -44,11 +44,12 @@ def schema() -> dict[str, Any]:
         "items": {"type": "string"},
         "description": "Settings files laid under this one, relative to config/.",
     }
-    found["$defs"]["TrainingSettings"]["properties"]["epochs"] = {
-        "type": "integer",
-        "minimum": 1,
-        "description": "Short for `budget: {epochs: N}`.",
-    }
+    for settings in ("TrainingSettings", "RfdetrSettings"):
+        found["$defs"][settings]["properties"]["epochs"] = {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Short for `budget: {epochs: N}`.",
+        }
     return found
 
 
@@ -79,8 +80,8 @@ def _sections(section: type[BaseModel], title: str, seen: set[type] | None = Non
 
 
 def _tag(model: type[BaseModel]) -> str:
-    """The value of `kind` or `format` by which one member of a union is chosen."""
-    for key in ("kind", "format"):
+    """The value of `kind`, `format` or `engine` by which one member of a union is chosen."""
+    for key in ("kind", "format", "engine"):
         if key in model.model_fields:
             return str(typing.get_args(model.model_fields[key].annotation)[0])
     return ""

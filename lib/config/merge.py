@@ -30,13 +30,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`over` laid over `base`: mappings merge key by key, everything else (lists too) is replaced.
 
-    A block that changes its `kind` or `format` is another thing, so it replaces the old one whole, as do REPLACED_WHOLE.
+    A block that changes its `kind`, its `format` or (a training) its `engine` is another thing, so it replaces the old one
+    whole, as do REPLACED_WHOLE.
     """
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
         mergeable = isinstance(old, dict) and isinstance(value, dict) and key not in REPLACED_WHOLE
         if mergeable and any(mark in value and value[mark] != old.get(mark) for mark in ("kind", "format")):
+            mergeable = False
+        if mergeable and key == "training" and "engine" in value and value["engine"] != old.get("engine", "yolo"):
             mergeable = False
         if mergeable and key == "training":
             old = {name: part for name, part in old.items() if not _ONE_OF.get(name, set()) & value.keys()}

@@ -11,6 +11,7 @@ from lib.config.base import ConfigError, nearest
 from lib.config.predict import View
 from lib.config.subsample import Arm
 from lib.config.tasks import TASKS
+from lib.config.train import ENGINES
 
 if TYPE_CHECKING:
     from lib.config.study import Study
@@ -21,11 +22,12 @@ def check(study: Study) -> None:
     for place, table, name in _references(study):
         if name not in getattr(study, table):
             raise ConfigError(f"{place}: unknown {one_of(table)} {name!r}. {nearest(name, getattr(study, table))}")
-    others = sorted(set(TASKS) - {"detection"})
+    others = sorted({*TASKS, *ENGINES} - {"detection", study.training.engine})
     for task in study.trainings:
         if task not in others:
             raise ConfigError(
-                f"trainings.{task}: no task that has its defaults here (detection has `training:`). {nearest(task, others)}"
+                f"trainings.{task}: no task or engine that has its defaults here (detection by {study.training.engine} has "
+                f"`training:`). {nearest(task, others)}"
             )
     _refuse_circles(study)
     _refuse_mixed_boards(study)
@@ -67,8 +69,8 @@ def _variant_references(study: Study) -> Iterable[tuple[str, str, str]]:
         for field, table in (("arm", "arms"), ("train_on", "datasets"), ("weights", "weights")):
             if getattr(variant, field):
                 yield f"variants.{name}.{field}", table, getattr(variant, field)
-        start = variant.training.get("weights", study.training.weights)
-        if start and variant.task == "detection":
+        start = (study.common_training(name) | variant.training).get("weights")
+        if start and "weights" in TASKS[variant.task].training.model_fields:
             yield f"variants.{name}.training.weights", "weights", start
 
 

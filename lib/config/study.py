@@ -36,6 +36,7 @@ from lib.config.sweeps import expanded, taken_out
 from lib.config.tasks import TASKS
 from lib.config.track import Tracker
 from lib.config.train import TrainingSettings
+from lib.config.train_engines import DetectorTraining
 from lib.config.variants import Variant
 from lib.config.weights import Weights
 
@@ -44,6 +45,11 @@ MODEL_SIZES = {"n": "nano", "t": "nano", "s": "small", "m": "medium", "l": "larg
 SITE_VARIABLES = {"mirror": "VIPERSIGHT_MIRROR", "raw": "VIPERSIGHT_RAW", "shards": "WDS_SHARDS"}
 """Key of `paths:` → environment variable of the same meaning, which wins."""
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def size_class(model: str) -> str | None:
+    """Size class of a model by its name: RF-DETR's are called by it, YOLO's end in a letter; None where neither says it."""
+    return model if model in {*MODEL_SIZES.values(), "2xlarge"} else MODEL_SIZES.get(model[-1:])
 
 
 class Paths(Section):
@@ -85,12 +91,14 @@ class Study(Section):
     shardsets: dict[Name, Shardset] = Field(default_factory=dict, description="Name → which frames become samples.")
     arms: dict[Name, Arm] = Field(default_factory=dict, description="Name → a part of a shardset's frames.")
     allow_equal_arms: bool = Field(False, description="Accept two arms that resolve to the same frames.")
-    training: TrainingSettings = Field(
+    training: DetectorTraining = Field(
         default_factory=TrainingSettings,
-        description="What every variant of task detection is trained with, unless it says otherwise.",
+        description="What every variant of task detection is trained with, unless it says otherwise; `engine`: by whom.",
     )
     trainings: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Other task → what its variants are trained with, unless they say otherwise."
+        default_factory=dict,
+        description="Other task, or other engine of task detection → what its variants are trained with, unless they say "
+        "otherwise.",
     )
     running: Running = Field(
         default_factory=Running, description="Devices and logs of our own training loop; never part of a result."
@@ -165,12 +173,21 @@ class Study(Section):
     def training_of(self, variant: str) -> Any:
         """The resolved training knobs of a variant, of its task's class: the study's defaults with its differences."""
         entry = self.find("variants", variant)
-        base = self.training.model_dump(mode="json") if entry.task == "detection" else self.trainings.get(entry.task, {})
-        values = merged({"training": base}, {"training": entry.training})["training"]
+        values = merged({"training": self.common_training(variant)}, {"training": entry.training})["training"]
         try:
-            return TASKS[entry.task].training.model_validate(values)
+            return TASKS[entry.task].settings_of(values).model_validate(values).resolved()
         except ValidationError as error:
             raise ConfigError(explain(error, f"variants.{variant}.training", values)) from error
+
+    def common_training(self, variant: str) -> dict[str, Any]:
+        """What a variant is trained with unless it says otherwise: the study's `training:`, or an entry of `trainings:`."""
+        entry = self.find("variants", variant)
+        if entry.task != "detection":
+            return self.trainings.get(entry.task, {})
+        engine = entry.training.get("engine", self.training.engine)
+        if engine == self.training.engine:
+            return self.training.model_dump(mode="json")
+        return {"engine": engine} | self.trainings.get(engine, {})
 
     def seeds_of(self, variant: str) -> list[int]:
         """Seeds of a variant: its own or the study's; what is not trained has one."""
@@ -186,8 +203,7 @@ class Study(Section):
             return entry.size
         if entry.kind != "model":
             return "tiny"
-        model = str(getattr(self.training_of(variant), "model", ""))
-        return MODEL_SIZES.get(model[-1:], "medium")
+        return size_class(str(getattr(self.training_of(variant), "model", ""))) or "medium"
 
     def gpus_of(self, variant: str) -> int:
         """GPUs on each node for a training of this variant: one per process of our own loop, else one."""

@@ -6,12 +6,13 @@ What all of them can say of a training is in train_base.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lib.config.train import TrainingSettings
 from lib.config.train_base import Training
+from lib.config.train_engines import detector_settings
 
 DETECTIONS = "detections"
 """Predictions that can be drawn and exported as boxes."""
@@ -33,6 +34,7 @@ class Task:
     """What there is to know of one task; its code is lib/tasks/NAME.py."""
 
     training: type[Training]  # what its trainings are told
+    engines: Callable[[Mapping[str, Any]], type[Training]] | None = None  # settings → their class, where it has several
     predictions: str  # kind of table that predict writes (lib/tables.py)
     truths: tuple[str, ...]  # truth tables that its scores are made from
     metrics: Mapping[str, Metric]  # what its boards may rank by; the first one unless a board says otherwise
@@ -45,6 +47,10 @@ class Task:
     views: bool = False  # whether it can look at test-time views (`tta:`)
     code: tuple[str, ...] = ()  # files that scores come from: editing them scores again
 
+    def settings_of(self, values: Mapping[str, Any]) -> type[Training]:
+        """The class of these training settings: the task's own, or that of the engine that they name."""
+        return self.engines(values) if self.engines else self.training
+
 
 def _over_classes(text: str) -> Metric:
     return Metric(f"{text}, mean over classes; 0–1, higher is better", "classes")
@@ -53,6 +59,7 @@ def _over_classes(text: str) -> Metric:
 TASKS: dict[str, Task] = {
     "detection": Task(
         training=TrainingSettings,
+        engines=detector_settings,
         predictions=DETECTIONS,
         truths=("frames", "boxes"),
         metrics={

@@ -1,5 +1,5 @@
-"""`training:` — what a detector is trained with. Not here: the engine that obeys it (lib/training/yolo.py) and which arm
-is trained (variants.py).
+"""`training:` — what a YOLO detector is trained with. Not here: the engine that obeys it (lib/training/yolo.py), which arm
+is trained (variants.py), RF-DETR's settings (train_rfdetr.py).
 
 Every knob reaches ultralytics unchanged; the engine reads them back from the built trainer and refuses to start where one
 differs (lib/training/yolo_knobs.py). One iteration is one batch and one optimizer step.
@@ -16,6 +16,8 @@ from lib.config.base import Name, Section, nearest
 from lib.config.train_base import Training
 from lib.config.train_optim import Mode
 
+ENGINES = ("yolo", "rfdetr")
+"""What trains detectors; the settings of rfdetr are in train_rfdetr.py."""
 INPUT_STEP = 32  # YOLO's input sizes are multiples of its coarsest stride, px
 
 _SIZES: dict[str, str] = {
@@ -93,8 +95,17 @@ class Budget(Section):
         return Budget(iterations=each * evaluations, evaluations=evaluations)
 
 
+def epochs_alone(data: Any) -> Any:
+    """Settings as they were written, with `epochs: N` as what it is short for: `budget: {epochs: N}`."""
+    if not isinstance(data, dict) or "epochs" not in data:
+        return data
+    if data.get("budget") is not None:
+        raise ValueError("state `epochs` or `budget`, not both: `epochs: N` is short for `budget: {epochs: N}`")
+    return {key: value for key, value in data.items() if key != "epochs"} | {"budget": {"epochs": data["epochs"]}}
+
+
 class TrainingSettings(Training):
-    """One training: model, budget, optimizer, augmentation and loss."""
+    """One YOLO training: model, budget, optimizer, augmentation and loss."""
 
     shorthands: ClassVar[tuple[str, ...]] = ("epochs",)
     budget_keys: ClassVar[tuple[str, ...]] = ("budget", "epochs")
@@ -160,12 +171,14 @@ class TrainingSettings(Training):
     @model_validator(mode="before")
     @classmethod
     def _epochs_alone(cls, data: Any) -> Any:
-        """`epochs: N` is short for `budget: {epochs: N}`."""
-        if not isinstance(data, dict) or "epochs" not in data:
-            return data
-        if data.get("budget") is not None:
-            raise ValueError("state `epochs` or `budget`, not both: `epochs: N` is short for `budget: {epochs: N}`")
-        return {key: value for key, value in data.items() if key != "epochs"} | {"budget": {"epochs": data["epochs"]}}
+        return epochs_alone(data)
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _known_engine(cls, engine: Any) -> Any:
+        if engine not in ENGINES:
+            raise ValueError(f"unknown engine {engine!r}. {nearest(str(engine), ENGINES)}")
+        return engine
 
     @field_validator("model")
     @classmethod

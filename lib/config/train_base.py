@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from lib.config.base import Section
 from lib.config.train_optim import Mode
@@ -18,6 +18,10 @@ class Training(Section):
 
     budget_keys: ClassVar[tuple[str, ...]] = ("budget",)
     """Keys by which a person may state how long is trained."""
+
+    def resolved(self) -> Self:
+        """With everything stated that depends on other settings, once these are known."""
+        return self
 
     @abstractmethod
     def val_scores(self) -> Mapping[str, Mode]:

@@ -11,7 +11,12 @@ from typing import Any
 
 from lib.config.base import ConfigError, nearest
 
-FORMATS = {"ultralytics": "lib.models.yolo", "onnx": "lib.models.yolo_onnx", "floor": "lib.models.floors"}
+FORMATS = {
+    "ultralytics": "lib.models.yolo",
+    "onnx": "lib.models.yolo_onnx",
+    "rfdetr": "lib.models.rfdetr",
+    "floor": "lib.models.floors",
+}
 """Format -> module with `load(path)` and `inspect(path)`."""
 
 NETWORKS: dict[str, str] = {}

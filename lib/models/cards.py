@@ -14,7 +14,7 @@ from lib.config.base import ConfigError
 from lib.files import DataError, read_json, sha256_file
 from lib.models import inspect_weights
 
-SUFFIXES = {".pt": "ultralytics", ".onnx": "onnx"}
+SUFFIXES = {".pt": "ultralytics", ".onnx": "onnx", ".pth": "rfdetr"}
 """Suffix of a pretrained file -> its format."""
 
 
@@ -47,7 +47,7 @@ def find_model(given: Path) -> tuple[Path, dict[str, Any]]:
     if not given.is_file():
         raise DataError(f"{given}: no such model. Hint: a trained one is results/train/DATASET/VARIANT/seed=N/model.json.")
     beside = given if given.suffix == ".json" else given.with_name("model.json")
-    ours = given.suffix == ".json" or given.name in ("model.weights", "model.pt", "model.onnx")
+    ours = given.suffix == ".json" or given.name in ("model.weights", "model.pt", "model.onnx", "model.pth")
     if not ours or not beside.is_file():
         return given, card_of_file(given)
     card = read_json(beside)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.config.base import VipersightError
-from lib.config.study import MODEL_SIZES, Study
+from lib.config.study import Study, size_class
 from lib.config.world import WorldSource
 from lib.files import DataError, read_json
 from lib.pricing.dag import Job, Plan
@@ -145,8 +145,8 @@ def _area(side: Any) -> float:
 
 
 def _class(model: str) -> str:
-    """Size class of a model by the letter that ends its name; the name itself where that says nothing."""
-    return MODEL_SIZES.get(model[-1:], model)
+    """Size class of a model by its name; the name itself where that says nothing."""
+    return size_class(model) or model
 
 
 def _times(amount: float | None, factor: float) -> float | None:

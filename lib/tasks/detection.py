@@ -9,13 +9,16 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from lib.config.evaluate import EvaluateSettings
 from lib.config.predict import PredictSettings, Tta
 from lib.config.train import TrainingSettings
+from lib.config.train_engines import detector_settings
+from lib.config.train_rfdetr import RfdetrSettings
+from lib.data.coco_layout import export_coco
 from lib.data.reader import ShardReader
 from lib.data.shards import export_yolo
 from lib.files import DataError, read_json, write_json
@@ -24,6 +27,11 @@ from lib.metrics import detection as metrics
 from lib.tables import COLUMNS, DETECTIONS, empty, read_table
 from lib.tasks import PredictJob, Scored, ScoreJob, Trained, TrainJob
 
+if TYPE_CHECKING:
+    from lib.training.yolo import TrainResult
+
+FORMATS = {"yolo": "ultralytics", "rfdetr": "rfdetr"}
+"""Engine → format of the weights that it leaves (lib/models)."""
 MEANS = ("AP", "AP50", "AP75", "AR", "F1", "precision", "recall", "best_F1")
 
 
@@ -41,34 +49,25 @@ def train(job: TrainJob) -> Trained:
 
 
 def _train_model(job: TrainJob) -> Trained:
-    from lib.training import yolo
     from lib.training.preemption import StopRequest
 
-    settings = TrainingSettings.model_validate(job.settings["training"])
+    settings = _settings(job)
     reader, keys, classes = _samples(job)
     val = reader.index[reader.index["split"] == "val"]["key"].tolist()
     if not val:
         raise DataError(
             f"{job.shards}: no sample of split val, which chooses the best checkpoint. Hint: add it to `splits`."
         )
-    # Ultralytics reads image files: a private copy, made by offset index, that goes away with the job. The budget pays it.
+    # Both engines read image files: a private copy, made by offset index, that goes away with the job. The budget pays it.
     copied = tempfile.TemporaryDirectory(prefix="vipersight-", dir=os.environ.get("TMPDIR"))
     with StopRequest(budget_s=job.time_budget_s) as asked, copied as temporary:
-        images = export_yolo(reader, {"train": keys, "val": val}, classes, Path(temporary))
-        result = yolo.train(
-            settings,
-            names=classes,
-            train_images=images["train"],
-            val_images=images["val"],
-            state=job.folder / "state",
-            seed=job.seed,
-            threads=job.threads,
-            fingerprint=job.fingerprint,
-            start=_start_file(job),
-            on_log=lambda facts: job.on_progress(**facts),
-            asked=asked,
-        )
-    card = _card(settings, classes, "ultralytics", result.status) | {
+        run = _run_rfdetr if isinstance(settings, RfdetrSettings) else _run_yolo
+        told = {"names": classes, "state": job.folder / "state", "seed": job.seed, "threads": job.threads}
+        told |= {"fingerprint": job.fingerprint, "start": _start_file(job), "asked": asked}
+        told["on_log"] = lambda facts: job.on_progress(**facts)
+        result = run(settings, reader, {"train": keys, "val": val}, Path(temporary), **told)
+    card = _card(job, classes, FORMATS[settings.engine], result.status) | _model(settings)
+    card |= {
         "iterations": result.iterations,
         "epochs": result.epochs,
         "parameters": result.parameters,
@@ -80,25 +79,46 @@ def _train_model(job: TrainJob) -> Trained:
     return Trained(weights=result.weights, card=card, history=result.history)
 
 
-def _untrained(job: TrainJob) -> Trained:
+def _run_yolo(settings: Any, reader: ShardReader, keys: dict[str, list[str]], folder: Path, **told: Any) -> TrainResult:
     from lib.training import yolo
 
-    settings = TrainingSettings.model_validate(job.settings["training"])
+    images = export_yolo(reader, keys, told["names"], folder)
+    return yolo.train(settings, train_images=images["train"], val_images=images["val"], **told)
+
+
+def _run_rfdetr(settings: Any, reader: ShardReader, keys: dict[str, list[str]], folder: Path, **told: Any) -> TrainResult:
+    from lib.training import rfdetr
+
+    layout = export_coco(reader, keys, told["names"], folder)
+    return rfdetr.train(settings, data=layout.folder, **told)
+
+
+def _untrained(job: TrainJob) -> Trained:
+    from lib.training import rfdetr, yolo
+
+    settings = _settings(job)
     _, _, classes = _samples(job)
-    weights = yolo.untrained(settings, names=classes, seed=job.seed, folder=job.folder / "state")
-    return Trained(weights=weights, card=_floor_card(settings, classes, "ultralytics"), history=no_history())
+    engine = rfdetr if isinstance(settings, RfdetrSettings) else yolo
+    weights = engine.untrained(settings, names=classes, seed=job.seed, folder=job.folder / "state")
+    card = _floor_card(job, classes, FORMATS[settings.engine]) | _model(settings)
+    return Trained(weights=weights, card=card, history=no_history())
+
+
+def _settings(job: TrainJob) -> Any:
+    """The training's settings, of the class that its engine has."""
+    values = job.settings["training"]
+    return detector_settings(values).model_validate(values)
 
 
 def _fit_floor(job: TrainJob) -> Trained:
     from lib.models import floors
 
-    settings = TrainingSettings.model_validate(job.settings["training"])
     reader, keys, classes = _samples(job)
     boxes, frames = _truth_of(reader, keys)
     fitted = floors.fit(job.settings["floor"], boxes, frames, classes, seed=job.seed)
     weights = job.folder / "state" / "floor.json"
     write_json(weights, fitted)
-    card = _floor_card(settings, classes, "floor") | {"engine": "floor", "model": job.settings["floor"]}
+    card = _floor_card(job, classes, "floor") | {"engine": "floor", "model": job.settings["floor"]}
     return Trained(weights=weights, card=card, history=no_history())
 
 
@@ -106,26 +126,24 @@ def _pretrained(job: TrainJob) -> Trained:
     if job.weights is None:
         raise DataError("a pretrained variant needs --weights, the card of a `weights:` entry")
     card = read_json(job.weights)
-    settings = TrainingSettings.model_validate({"imgsz": job.settings["training"]["imgsz"]})
     kept = {key: card[key] for key in ("parameters", "train_videos") if key in card}
-    made = _floor_card(settings, card["class_names"], card["format"]) | {"engine": "none", "model": job.settings["weights"]}
+    made = _floor_card(job, card["class_names"], card["format"]) | {"engine": "none", "model": job.settings["weights"]}
     return Trained(weights=job.weights.parent / card["file"], card=made | kept, history=no_history())
 
 
-def _card(settings: TrainingSettings, classes: list[str], form: str, status: str) -> dict[str, Any]:
-    return {
-        "task": "detection",
-        "format": form,
-        "engine": settings.engine,
-        "model": settings.model,
-        "class_names": classes,
-        "input_size": settings.imgsz,
-        "status": status,
-    }
+def _model(settings: TrainingSettings | RfdetrSettings) -> dict[str, Any]:
+    """What was trained by which engine, for the card."""
+    named = f"rfdetr-{settings.model}" if isinstance(settings, RfdetrSettings) else settings.model
+    return {"engine": settings.engine, "model": named}
 
 
-def _floor_card(settings: TrainingSettings, classes: list[str], form: str) -> dict[str, Any]:
-    return _card(settings, classes, form, "finished") | {"iterations": 0, "epochs": 0}
+def _card(job: TrainJob, classes: list[str], form: str, status: str) -> dict[str, Any]:
+    size = job.settings["training"]["imgsz"]
+    return {"task": "detection", "format": form, "class_names": classes, "input_size": size, "status": status}
+
+
+def _floor_card(job: TrainJob, classes: list[str], form: str) -> dict[str, Any]:
+    return _card(job, classes, form, "finished") | {"iterations": 0, "epochs": 0}
 
 
 def _samples(job: TrainJob) -> tuple[ShardReader, list[str], list[str]]:
