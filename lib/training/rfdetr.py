@@ -230,10 +230,11 @@ class Run:
     def result(self, kept: Kept, *, resumed_from: int, status: str, iterations: int) -> TrainResult:
         """What stands in the state."""
         history = pd.DataFrame(kept.history)
+        columns = sorted(name for name in history.columns if name not in FIRST_COLUMNS)  # the state keeps no order
         weights = self.state / kept.weights
         return TrainResult(
             weights=weights,
-            history=history[[*FIRST_COLUMNS, *[name for name in history.columns if name not in FIRST_COLUMNS]]],
+            history=history[[*FIRST_COLUMNS, *columns]],
             status=status,
             best=kept.best,
             iterations=iterations,

@@ -8,12 +8,14 @@ state is a small file that names them: a kill at any moment leaves the state bef
 
 from __future__ import annotations
 
+import io
 import math
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,10 @@ class Images(RFDETRDataModule):
         self.seed = seed
         self.sampler: StreamSampler | None = None
         self.generator = torch.Generator()
+
+    def setup(self, stage: str) -> None:
+        with redirect_stdout(io.StringIO()):  # pycocotools tells what it reads
+            super().setup(stage)
 
     @property
     def iterations(self) -> int:
