@@ -21,6 +21,7 @@ from lib.config.base import NAME_PATTERN, nearest
 from lib.files import DataError, atomic
 
 MANIFEST, FRAMES, BOXES, DETECTIONS, TRACKS = "manifest", "frames", "boxes", "detections", "tracks"
+SEGMENTS = "segments"
 QUERIES, RELATIONS, CAPTIONS, ANSWERS = "queries", "relations", "captions", "answers"
 
 DETECT_STATS, TRACK_STATS, SUBSET = "detect_stats", "track_stats", "subset"
@@ -49,6 +50,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     FRAMES: _FRAME,
     BOXES: _FRAME | {"class": "string"} | _BOX | {"track": "int64", "ignore": "bool", "mask": "string"},
     DETECTIONS: _DETECTION,
+    SEGMENTS: _DETECTION | {"mask": "string"},
     TRACKS: _DETECTION | {"track": "int64"},
     DETECT_STATS: {
         "video": "string",
@@ -89,10 +91,11 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 """Kind of table -> column -> type, in the order in which columns are written.
 
-queries: one row per window (a query with several windows repeats), template and evidence "" where a source states none.
-relations: subject and object are tracks with a box in that frame; group is "" where predicates are of one kind, else as in
-Action Genome attention (one per pair), spatial, contacting (several). captions: start_s and end_s are NaN for one of the
-whole video or image. answers: kind is the type of question.
+boxes, segments: mask is COCO's run-length text, of the whole frame. queries: one row per window (a query with several
+windows repeats), template and evidence "" where a source states none. relations: subject and object are tracks with a
+box in that frame; group is "" where predicates are of one kind, else as in Action Genome attention (one per pair),
+spatial, contacting (several). captions: start_s and end_s are NaN for one of the whole video or image. answers: kind is
+the type of question.
 """
 
 LANGUAGE = (QUERIES, RELATIONS, CAPTIONS, ANSWERS)

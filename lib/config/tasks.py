@@ -13,6 +13,7 @@ from typing import Any, Literal
 from lib.config.train import TrainingSettings
 from lib.config.train_base import Training
 from lib.config.train_engines import detector_settings
+from lib.config.train_rfdetr import RfdetrSegSettings
 
 DETECTIONS = "detections"
 """Predictions that can be drawn and exported as boxes."""
@@ -73,6 +74,22 @@ TASKS: dict[str, Task] = {
         units="boxes",
         shards=False,
         views=True,
+        code=("lib/metrics/detection.py",),
+    ),
+    "segmentation": Task(
+        training=RfdetrSegSettings,
+        predictions="segments",
+        truths=("frames", "boxes"),
+        metrics={
+            "AP": _over_classes("average precision of masks, mean over IoU 0.50:0.05:0.95 (COCO, 101 recall points)"),
+            "AP50": _over_classes("average precision of masks at IoU 0.50 (COCO, 101 recall points)"),
+            "AP75": _over_classes("average precision of masks at IoU 0.75 (COCO, 101 recall points)"),
+            "AR": _over_classes("recall of masks, mean over IoU 0.50:0.05:0.95"),
+            "F1": _over_classes("2PR/(P+R) of masks at IoU 0.50 and a fixed score threshold"),
+        },
+        floors=("prior", "chance", "untrained"),
+        units="boxes",
+        shards=False,
         code=("lib/metrics/detection.py",),
     ),
 }

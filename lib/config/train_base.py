@@ -19,6 +19,11 @@ class Training(Section):
     budget_keys: ClassVar[tuple[str, ...]] = ("budget",)
     """Keys by which a person may state how long is trained."""
 
+    @property
+    def title(self) -> str:
+        """What the model is called on cards."""
+        return str(getattr(self, "model", ""))
+
     def resolved(self) -> Self:
         """With everything stated that depends on other settings, once these are known."""
         return self

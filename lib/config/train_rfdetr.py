@@ -58,6 +58,7 @@ class RfdetrSettings(Training):
     shorthands: ClassVar[tuple[str, ...]] = ("epochs",)
     budget_keys: ClassVar[tuple[str, ...]] = ("budget", "epochs")
     sizes: ClassVar[Mapping[str, Size]] = DETECTORS
+    family: ClassVar[str] = "rfdetr"
 
     engine: Literal["rfdetr"] = Field("rfdetr", description="Which engine trains: rfdetr = RF-DETR.")
     model: str = Field(
@@ -208,6 +209,10 @@ class RfdetrSettings(Training):
             refuse_idle(self, "lr_encoder", "lr_vit_layer_decay", needs="freeze_encoder: false")
         return self
 
+    @property
+    def title(self) -> str:
+        return f"{self.family}-{self.model}"
+
     def resolved(self) -> RfdetrSettings:
         """With the input size that is used: the model's own where none is stated, else the nearest that it takes."""
         size = self.sizes[self.model]
@@ -239,6 +244,7 @@ class RfdetrSegSettings(RfdetrSettings):
     """One training of an RF-DETR with masks: what a detector is trained with, and how its masks learn."""
 
     sizes: ClassVar[Mapping[str, Size]] = SEGMENTERS
+    family: ClassVar[str] = "rfdetr-seg"
 
     mask_ce_loss_coef: float = Field(5.0, ge=0, description="Weight of the masks' loss per point.")
     mask_dice_loss_coef: float = Field(5.0, ge=0, description="Weight of the masks' loss by overlap.")
@@ -248,8 +254,8 @@ class RfdetrSegSettings(RfdetrSettings):
 
     def val_scores(self) -> dict[str, Mode]:
         """As of a detector, of masks; those of the boxes are called box_AP …"""
-        found = super().val_scores()
-        return found | dict.fromkeys(("box_AP", "box_AP50"), "max")
+        found = {name: mode for name, mode in super().val_scores().items() if name != "AP75"}
+        return found | dict.fromkeys(("box_AP", "box_AP50", "box_AP75"), "max")
 
 
 _MOST_IMAGES = 65_536

@@ -17,11 +17,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from vernier.instance import Breakdown, CocoDataset, evaluate_bbox_grid, per_detection_to_arrow_pycapsule
+from vernier.instance import (
+    Breakdown,
+    CocoDataset,
+    evaluate_bbox_grid,
+    evaluate_segm_grid,
+    per_detection_to_arrow_pycapsule,
+)
 
 from lib.files import DataError
+from lib.metrics.coco_masks import areas, results, run_lengths
 
 N_THRESHOLDS = 10
+SIDES = ["height", "width"]
 BOX = ["x1", "y1", "x2", "y2"]
 AREAS = ("all", "small", "medium", "large")
 """COCO's areas of a true box: small < 32² px, medium 32² to 96² px, large > 96² px of the original frame."""
@@ -33,7 +41,7 @@ class Prepared:
 
     frames: video, frame, image (int64, 1-based, in the order of video and frame); truth and predictions: their own columns
     plus image and class_index (int64, position in `classes`); elsewhere / unknown: predictions left out because their
-    frame is not labelled / their class is not scored.
+    frame is not labelled / their class is not scored. masks: whether masks are compared, not boxes.
     """
 
     frames: pd.DataFrame
@@ -41,15 +49,27 @@ class Prepared:
     predictions: pd.DataFrame
     elsewhere: int
     unknown: int
+    masks: bool = False
 
 
 def prepare(
-    truth: pd.DataFrame, predictions: pd.DataFrame, frames: pd.DataFrame, classes: Sequence[str], *, max_det: int
+    truth: pd.DataFrame,
+    predictions: pd.DataFrame,
+    frames: pd.DataFrame,
+    classes: Sequence[str],
+    *,
+    max_det: int,
+    masks: bool = False,
 ) -> Prepared:
     """Number the labelled frames from 1 and give every box its image and its class index.
 
+    masks: compare masks, for which both have `mask` (run-length text), and all tables `height`, `width` (px, of a frame).
     Raises DataError for missing columns, a class named twice, no class at all, or max_det below 1.
     """
+    if masks:
+        for name, table in (("truth", truth), ("predictions", predictions)):
+            _require(table, name, ["mask", *SIDES])
+        _require(frames, "frames", SIDES)
     _require(truth, "truth", ["video", "frame", "class", *BOX, "ignore"])
     _require(predictions, "predictions", ["video", "frame", "class", *BOX, "score"])
     _require(frames, "frames", ["video", "frame"])
@@ -57,12 +77,16 @@ def prepare(
         raise DataError(f"classes must be a list of different names, given {list(classes)!r}.")
     if max_det < 1:
         raise DataError(f"max_det must be at least 1 detection per frame and class, given {max_det}.")
-    images = frames[["video", "frame"]].drop_duplicates().sort_values(["video", "frame"], ignore_index=True)
+    images = (
+        frames[["video", "frame", *(SIDES if masks else [])]]
+        .drop_duplicates()
+        .sort_values(["video", "frame"], ignore_index=True)
+    )
     images["image"] = np.arange(1, len(images) + 1, dtype=np.int64)
     index = pd.MultiIndex.from_frame(images[["video", "frame"]])
     true_boxes, _, _ = _located(truth, index, classes)
     predicted, elsewhere, unknown = _located(predictions, index, classes)
-    return Prepared(images, true_boxes, predicted, elsewhere, unknown)
+    return Prepared(images, true_boxes, predicted, elsewhere, unknown, masks)
 
 
 def _require(table: pd.DataFrame, name: str, columns: list[str]) -> None:
@@ -114,22 +138,28 @@ def _grid(prepared: Prepared, n_classes: int, max_det: int, **options: Any) -> A
     images = prepared.frames["image"].to_numpy()
     size = np.ones(len(images), dtype=np.int64)  # boxes are not compared with it
     true_boxes, boxes = _corner_and_size(prepared.truth), _corner_and_size(prepared.predictions)
-    truth = CocoDataset.from_arrays(
-        {"id": images, "width": size, "height": size},
-        {
-            "id": np.arange(1, len(true_boxes) + 1, dtype=np.int64),
-            "image_id": prepared.truth["image"].to_numpy(np.int64),
-            "category_id": prepared.truth["class_index"].to_numpy(np.int64) + 1,
-            "bbox": true_boxes,
-            "area": true_boxes[:, 2] * true_boxes[:, 3],
-            "iscrowd": prepared.truth["ignore"].to_numpy(bool),
-        },
-        [{"id": number + 1, "name": str(number)} for number in range(n_classes)],
-    )
+    annotations = {
+        "id": np.arange(1, len(true_boxes) + 1, dtype=np.int64),
+        "image_id": prepared.truth["image"].to_numpy(np.int64),
+        "category_id": prepared.truth["class_index"].to_numpy(np.int64) + 1,
+        "bbox": true_boxes,
+        "area": true_boxes[:, 2] * true_boxes[:, 3],
+        "iscrowd": prepared.truth["ignore"].to_numpy(bool),
+    }
+    categories = [{"id": number + 1, "name": str(number)} for number in range(n_classes)]
+    strict = {"parity_mode": "strict", "use_cats": True, "num_threads": 1}  # strict: pycocotools' own quirks
+    strict |= {"max_dets_per_image": max_det}
+    sizes = {"id": images, "width": size, "height": size}
+    if prepared.masks:
+        sizes |= {side: prepared.frames[side].to_numpy(np.int64) for side in SIDES}
+        annotations["segmentation"] = run_lengths(prepared.truth)
+        annotations["area"] = areas(annotations["segmentation"])
+        truth = CocoDataset.from_arrays(sizes, annotations, categories)
+        return evaluate_segm_grid(truth, results(prepared.predictions, boxes), dt_area="mask", **strict, **options)
+    truth = CocoDataset.from_arrays(sizes, annotations, categories)
     columns = [prepared.predictions["image"], boxes, prepared.predictions["score"]]
     found = np.column_stack([*columns, prepared.predictions["class_index"] + 1]).astype(np.float64, order="C")
-    strict = {"parity_mode": "strict", "use_cats": True, "num_threads": 1}  # strict: pycocotools' own quirks
-    return evaluate_bbox_grid(truth, found, max_dets_per_image=max_det, **strict, **options)
+    return evaluate_bbox_grid(truth, found, **strict, **options)
 
 
 def _corner_and_size(boxes: pd.DataFrame) -> np.ndarray:

@@ -86,14 +86,15 @@ def evaluate(
     *,
     f1_threshold: float,
     max_det: int = 100,
+    masks: bool = False,
 ) -> DetectionScores:
-    """Score predicted boxes (DETECTIONS) against true boxes (BOXES) on the labelled frames (FRAMES).
+    """Score predicted boxes (DETECTIONS) against true boxes (BOXES) on the labelled frames (FRAMES), or masks by theirs.
 
     `ignore` boxes are COCO crowds: never a miss, and what they cover is never a false alarm. At most `max_det` detections
     per frame and class are scored, the highest scores first. With truth and no predictions every score is 0.0 and a warning
     says so; without truth every score is None and a warning says so. Raises DataError (see coco.prepare).
     """
-    data = prepare(truth, predictions, frames, classes, max_det=max_det)
+    data = prepare(truth, predictions, frames, classes, max_det=max_det, masks=masks)
     precision, recall = curves(data, len(classes), max_det=max_det)
     tables = (matches_at_50(data, len(classes), max_det=max_det), data.truth, data.predictions)
     of_class = [_by_class(table, len(classes)) for table in tables]
@@ -208,7 +209,13 @@ def _warnings(data: Prepared, per_class: dict[str, ClassScores]) -> list[str]:
 
 
 def match_units(
-    truth: pd.DataFrame, predictions: pd.DataFrame, frames: pd.DataFrame, classes: list[str], *, max_det: int = 100
+    truth: pd.DataFrame,
+    predictions: pd.DataFrame,
+    frames: pd.DataFrame,
+    classes: list[str],
+    *,
+    max_det: int = 100,
+    masks: bool = False,
 ) -> pd.DataFrame:
     """What the bootstrap resamples: one row per labelled video, enough to recompute AP for any multiplicity of videos.
 
@@ -216,7 +223,7 @@ def match_units(
     `classes`), score (list of N float64), matched and ignored (lists of N uint16, coco.flat_matches), AP50 (float64 of this
     video alone, NaN without truth; for plots: the mean of these is not the AP50 of the set). Raises DataError.
     """
-    data = prepare(truth, predictions, frames, classes, max_det=max_det)
+    data = prepare(truth, predictions, frames, classes, max_det=max_det, masks=masks)
     matches = flat_matches(data, len(classes), max_det=max_det)
     image_video, videos = pd.factorize(data.frames["video"])  # frames are sorted, so videos are numbered in order
     count = np.zeros((len(videos), len(classes)), dtype=np.int64)

@@ -251,15 +251,43 @@ class RfdetrPredictor:
         """
         import torch
 
+        with torch.inference_mode():
+            said = self._said(frames, imgsz)
+            sizes = torch.tensor([frame.shape[:2] for frame in frames], device=self._device)
+            found = self._post({key: said[key] for key in ("pred_logits", "pred_boxes")}, target_sizes=sizes)
+        return [self._boxes(one, conf, max_det)[0] for one in found]
+
+    def predict_masks(
+        self, frames: list[np.ndarray], *, conf: float, max_det: int, imgsz: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Boxes (N, 6) of each frame as of `predict`, and their masks (N, H, W) bool of the whole frame.
+
+        Raises ConfigError for a model without masks.
+        """
+        import torch
+
+        found = []
+        with torch.inference_mode():
+            said = self._said(frames, imgsz)
+            if "pred_masks" not in said:
+                raise ConfigError("this model finds boxes only. Hint: task segmentation needs one that was trained for it.")
+            keys = ("pred_logits", "pred_boxes", "pred_masks")
+            for place, frame in enumerate(frames):  # one by one: masks of a whole frame take much memory
+                size = torch.tensor([frame.shape[:2]], device=self._device)
+                one = {key: said[key][place : place + 1] for key in keys}
+                made = self._post(one, target_sizes=size, score_threshold=conf)[0]
+                boxes, rows = self._boxes(made, conf, max_det)
+                found.append((boxes, made["masks"].cpu().numpy().reshape(-1, *frame.shape[:2])[rows]))
+        return found
+
+    def _said(self, frames: list[np.ndarray], imgsz: int) -> Any:
+        """What the network says of frames. ConfigError: an input size that it does not take."""
+        import torch
+
         if imgsz % self.step or imgsz < 2 * self.step:
             near = max(2, round(imgsz / self.step)) * self.step
             raise ConfigError(f"input size {imgsz} px: this model takes multiples of {self.step} px. Hint: {near} is near.")
-        with torch.inference_mode():
-            images = torch.stack([self._image(frame, imgsz) for frame in frames])
-            said = self._net(images)
-            sizes = torch.tensor([frame.shape[:2] for frame in frames], device=self._device)
-            found = self._post({key: said[key] for key in ("pred_logits", "pred_boxes")}, target_sizes=sizes)
-        return [self._boxes(one, conf, max_det) for one in found]
+        return self._net(torch.stack([self._image(frame, imgsz) for frame in frames]))
 
     def _image(self, frame: np.ndarray, imgsz: int) -> torch.Tensor:
         """(3, imgsz, imgsz) float32, scaled without smoothing and normalised as in training."""
@@ -269,11 +297,13 @@ class RfdetrPredictor:
         image = torch.from_numpy(np.ascontiguousarray(frame)).to(self._device).permute(2, 0, 1).float().div_(255)
         return (resize(image, [imgsz, imgsz], antialias=False) - self._mean) / self._deviation
 
-    def _boxes(self, found: dict[str, torch.Tensor], conf: float, max_det: int) -> np.ndarray:
+    def _boxes(self, found: dict[str, torch.Tensor], conf: float, max_det: int) -> tuple[np.ndarray, np.ndarray]:
+        """(rows that are kept as (N, 6), their places among all that was found)."""
         scores, labels, boxes = (found[key].float().cpu().numpy() for key in ("scores", "labels", "boxes"))
         keep = (scores >= conf) & (labels < len(self.names))
         keep &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        return np.column_stack([boxes, scores, labels])[keep][:max_det].astype(np.float32)
+        rows = np.flatnonzero(keep)[:max_det]
+        return np.column_stack([boxes, scores, labels])[rows].astype(np.float32), rows
 
 
 def load(path: Path) -> RfdetrPredictor:

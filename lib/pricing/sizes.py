@@ -123,7 +123,7 @@ def _network(study: Study, variant: str) -> dict[str, Any]:
         return {"engine": "floor", "model": entry.floor, "input_size": side}
     if entry.kind == "pretrained":
         return {"engine": "none", "model": entry.weights, "input_size": side}
-    return {"engine": "network", "model": getattr(training, "model", entry.task), "input_size": side}
+    return {"engine": "network", "model": training.title or entry.task, "input_size": side}
 
 
 def _model_of(record: Record) -> Mapping[str, Any]:

@@ -15,9 +15,9 @@ import pandas as pd
 
 from lib.config.evaluate import EvaluateSettings
 from lib.config.predict import PredictSettings, Tta
+from lib.config.tasks import TASKS
 from lib.config.train import TrainingSettings
-from lib.config.train_engines import detector_settings
-from lib.config.train_rfdetr import RfdetrSettings
+from lib.config.train_rfdetr import RfdetrSegSettings, RfdetrSettings
 from lib.data.coco_layout import export_coco
 from lib.data.reader import ShardReader
 from lib.data.shards import export_yolo
@@ -89,7 +89,7 @@ def _run_yolo(settings: Any, reader: ShardReader, keys: dict[str, list[str]], fo
 def _run_rfdetr(settings: Any, reader: ShardReader, keys: dict[str, list[str]], folder: Path, **told: Any) -> TrainResult:
     from lib.training import rfdetr
 
-    layout = export_coco(reader, keys, told["names"], folder)
+    layout = export_coco(reader, keys, told["names"], folder, masks=isinstance(settings, RfdetrSegSettings))
     return rfdetr.train(settings, data=layout.folder, **told)
 
 
@@ -107,7 +107,7 @@ def _untrained(job: TrainJob) -> Trained:
 def _settings(job: TrainJob) -> Any:
     """The training's settings, of the class that its engine has."""
     values = job.settings["training"]
-    return detector_settings(values).model_validate(values)
+    return TASKS[job.settings["task"]].settings_of(values).model_validate(values)
 
 
 def _fit_floor(job: TrainJob) -> Trained:
@@ -133,13 +133,13 @@ def _pretrained(job: TrainJob) -> Trained:
 
 def _model(settings: TrainingSettings | RfdetrSettings) -> dict[str, Any]:
     """What was trained by which engine, for the card."""
-    named = f"rfdetr-{settings.model}" if isinstance(settings, RfdetrSettings) else settings.model
-    return {"engine": settings.engine, "model": named}
+    return {"engine": settings.engine, "model": settings.title}
 
 
 def _card(job: TrainJob, classes: list[str], form: str, status: str) -> dict[str, Any]:
     size = job.settings["training"]["imgsz"]
-    return {"task": "detection", "format": form, "class_names": classes, "input_size": size, "status": status}
+    task = job.settings["task"]
+    return {"task": task, "format": form, "class_names": classes, "input_size": size, "status": status}
 
 
 def _floor_card(job: TrainJob, classes: list[str], form: str) -> dict[str, Any]:
@@ -194,13 +194,18 @@ def predict(job: PredictJob) -> pd.DataFrame:
     return found[found["class"].isin(job.classes)].reset_index(drop=True)[list(COLUMNS[DETECTIONS])]
 
 
-def score(job: ScoreJob) -> Scored:
-    """COCO scores on the labelled frames that were predicted, and the per-video units of the bootstrap."""
-    settings = EvaluateSettings.model_validate(job.settings["evaluate"])
+def labelled(job: ScoreJob) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Labelled frames that were predicted, and the true boxes on them."""
     videos = job.manifest[job.manifest["split"].isin(job.settings["splits"])]["video"]
     frames, boxes = (job.truth[name] for name in ("frames", "boxes"))
     frames = frames[frames["video"].isin(videos) & (frames["frame"] % job.settings["stride"] == 0)]
-    boxes = boxes.merge(frames[["video", "frame"]], on=["video", "frame"])
+    return frames, boxes.merge(frames[["video", "frame"]], on=["video", "frame"])
+
+
+def score(job: ScoreJob) -> Scored:
+    """COCO scores on the labelled frames that were predicted, and the per-video units of the bootstrap."""
+    settings = EvaluateSettings.model_validate(job.settings["evaluate"])
+    frames, boxes = labelled(job)
     found = metrics.evaluate(
         boxes, job.predictions, frames, job.classes, f1_threshold=settings.f1_threshold, max_det=settings.max_det
     )
