@@ -25,9 +25,11 @@ from lib.models.loading import load_checkpoint, save_checkpoint
 if TYPE_CHECKING:
     import torch
 
-LEAST_TRANSFERRED = 0.5
-"""Starting weights must fill at least this share of the model's tensors, else they belong to another model."""
+LEAST_TRANSFERRED = 0.98
+"""Starting weights must fill at least this share of the model's tensors, else they belong to another size or kind: sizes
+differ in a few of many layers. What depends on classes, queries and their groups does not count."""
 QUERIES = ("refpoint_embed.weight", "query_feat.weight")
+GROUPS = "transformer.enc_out"
 HEADS = ("class_embed", "transformer.enc_out_class_embed")
 MEANS, DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PLACES = {"pretrain_weights": None, "device": "cpu"}  # of a machine, never of a model
@@ -124,8 +126,10 @@ def fill(net: torch.nn.Module, weights: Path, names: list[str], config: Any) -> 
     known = _class_names(contents)
     interpolate_position_embeddings(start, config.positional_encoding_size)
     wanted = net.state_dict()
-    taken = {key: value for key, value in start.items() if key in wanted and value.shape == wanted[key].shape}
-    share = len(taken) / len(wanted)
+    common = [key for key in wanted if not key.startswith(HEADS) and key not in QUERIES]
+    taken = {key: start[key] for key in common if key in start and start[key].shape == wanted[key].shape}
+    counted = [key for key in common if not key.startswith(GROUPS)]
+    share = sum(key in taken for key in counted) / len(counted)
     if share < LEAST_TRANSFERRED:
         raise ConfigError(
             f"training.weights: {weights} fills only {share:.0%} of the tensors of model "
@@ -135,7 +139,7 @@ def fill(net: torch.nn.Module, weights: Path, names: list[str], config: Any) -> 
     for key in wanted:
         if key.startswith(HEADS) and key in start:
             taken[key] = _head_rows(wanted[key], start[key], names, known)
-        elif key in QUERIES and key in start and key not in taken:
+        elif key in QUERIES and key in start:  # of equal length they may still be other groups
             taken[key] = _query_rows(wanted[key], start[key], contents, config)
     net.load_state_dict(wanted | taken)
 
