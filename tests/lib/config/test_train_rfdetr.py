@@ -1,4 +1,4 @@
-"""RF-DETR's settings: what is refused with which hint, how they reach a job beside YOLO's, the installed library's sizes."""
+"""What RF-DETR's settings refuse and with which hint, how they reach a job beside YOLO's, the installed sizes."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ pytest.importorskip("rfdetr")
 from shapes import picture
 
 from lib.config.base import ConfigError
-from lib.config.train_rfdetr import RfdetrSettings
+from lib.config.train_rfdetr import RfdetrSegSettings, RfdetrSettings
 from lib.files import read_json
 from lib.models import rfdetr as models
 from lib.models.loading import load_checkpoint
@@ -53,10 +53,18 @@ class Killed(Exception):
     """Stands for whatever ends a process."""
 
 
-def train(folder: Path, *, fingerprint: str = "f", on_log: Any = None, asked: Any = None, **settings: Any) -> TrainResult:
+def train(
+    folder: Path,
+    *,
+    fingerprint: str = "f",
+    on_log: Any = None,
+    asked: Any = None,
+    kind: type[RfdetrSettings] = RfdetrSettings,
+    **settings: Any,
+) -> TrainResult:
     """A training in folder/state on images drawn into folder."""
     return rfdetr.train(
-        RfdetrSettings.model_validate(TINY | settings),
+        kind.model_validate(TINY | settings),
         names=NAMES,
         data=layout(folder / "data"),
         state=folder / "state",
@@ -85,7 +93,8 @@ def layout(folder: Path, images: dict[str, int] | None = None) -> Path:
             for label, x1, y1, x2, y2 in found:
                 box = [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]
                 boxes.append({"id": len(boxes) + 1, "image_id": number, "category_id": label + 1, "bbox": box})
-                boxes[-1] |= {"area": box[2] * box[3], "iscrowd": 0}
+                outline = [float(value) for value in (x1, y1, x2, y1, x2, y2, x1, y2)]
+                boxes[-1] |= {"area": box[2] * box[3], "iscrowd": 0, "segmentation": [outline]}
         names = [{"id": number, "name": name, "supercategory": "none"} for number, name in enumerate(NAMES, start=1)]
         text = json.dumps({"images": listed, "annotations": boxes, "categories": names})
         (folder / split / ANNOTATIONS).write_text(text)
@@ -257,3 +266,30 @@ def test_every_knob_arrives(tmp_path: Path, values: dict[str, Any]) -> None:
         set(RfdetrSettings.model_fields) - known
         == {"engine", "model", "accept_licences", "weights", "budget", "amp", "lr"} - known
     )
+
+
+def test_a_training_of_masks_goes_on_exactly_too(tmp_path: Path) -> None:
+    """With the knobs of masks away from their defaults, which the engine compares; its scores are those of masks."""
+    knobs: dict[str, Any] = {"kind": RfdetrSegSettings, "imgsz": 72, "budget": {"iterations": 2, "evaluations": 2}}
+    knobs |= {"mask_ce_loss_coef": 4.0, "mask_dice_loss_coef": 3.0, "mask_point_sample_ratio": 8}
+    undisturbed = train(tmp_path / "undisturbed", **knobs)
+    assert {"AP", "AP50", "AR", "F1", "box_AP", "box_AP50", "box_AP75"} <= set(undisturbed.best)
+    assert undisturbed.history["train/loss_mask_dice"].notna().all()
+
+    def kill(facts: dict[str, Any]) -> None:
+        if facts.get("epoch") == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", on_log=kill, **knobs)
+    same(train(tmp_path / "killed", **knobs), undisturbed)
+    net, _, names = models.read_model(undisturbed.weights)
+    assert names == NAMES and net.segmentation_head is not None
+
+
+def test_the_untrained_floor_is_the_start_of_a_training(tmp_path: Path) -> None:
+    """Steps too small to be seen: what such a training leaves is what it began with."""
+    settings = RfdetrSettings.model_validate(TINY)
+    floor = load_checkpoint(rfdetr.untrained(settings, names=NAMES, seed=0, folder=tmp_path))["model"]
+    made = train(tmp_path, budget={"iterations": 1, "evaluations": 1}, lr=1e-12, lr_encoder=1e-12, weight_decay=0.0)
+    assert all(torch.allclose(floor[key], value, atol=1e-6) for key, value in weights(made).items())
