@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from lib import provenance
 from lib.config.base import ConfigError
-from lib.config.detect import Detector, YoloDetector
+from lib.config.detect import Detector, ModelDetector
 from lib.data.chunks import chunk_of
 from lib.files import read_json
 from lib.perception.detectors import detect_chunk, given_detections, truth_detections
@@ -37,7 +37,7 @@ def main() -> None:
     truth = given.manifest.parent / "truth"
     inputs = {"manifest": given.manifest}
     seen: list[str] = []
-    if isinstance(detector, YoloDetector):
+    if isinstance(detector, ModelDetector):
         detections, stats, seen = with_model(detector, videos, given.weights)
         inputs["weights"] = given.weights
     elif detector.kind == "truth":
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def with_model(
-    detector: YoloDetector, videos: pd.DataFrame, card_path: Path
+    detector: ModelDetector, videos: pd.DataFrame, card_path: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Run the detector's weights; also names the videos of this chunk that a variant of this DAG was trained on."""
     from lib.models import load_predictor
@@ -71,6 +71,13 @@ def with_model(
     card = read_json(card_path)
     if detector.splits is not None:
         videos = videos[videos["split"].isin(detector.splits)].reset_index(drop=True)
+    if (card["format"] == "rfdetr") != (detector.kind == "rfdetr"):
+        wanted = "rfdetr" if card["format"] == "rfdetr" else "yolo"
+        raise ConfigError(
+            f"detectors: kind {detector.kind}, but the weights {detector.weights!r} are of another. Hint: kind: {wanted}"
+        )
+    if not detector.imgsz:
+        detector = detector.model_copy(update={"imgsz": card["input_size"]})
     predictor = load_predictor(card_path.parent / card["file"], card)
     detections, stats = detect_chunk(videos, predictor, detector)
     trained_on = set(card.get("train_videos", ()))

@@ -1,5 +1,6 @@
-"""`detectors:` — where boxes per frame come from: a YOLO file, the truth, or boxes that came with the source. Not here:
-finding the weights (weights.py) and running them (lib/perception/detectors.py)."""
+"""`detectors:` — where boxes per frame come from: a YOLO or RF-DETR file, the truth, or boxes that came with the source.
+
+Not here: finding the weights (weights.py) and running them (lib/perception/detectors.py)."""
 
 from __future__ import annotations
 
@@ -10,19 +11,10 @@ from pydantic import Field, field_validator, model_validator
 from lib.config.base import Name, Section, shown
 
 
-class YoloDetector(Section):
-    """A YOLO model run over the frames of a dataset's videos."""
+class ModelDetector(Section):
+    """A model run over the frames of a dataset's videos."""
 
-    kind: Literal["yolo"] = Field(description="A YOLO model file (.pt or .onnx).")
     weights: Name = Field(description="Which entry of `weights:` is run.")
-    imgsz: int = Field(
-        640,
-        ge=32,
-        le=4096,
-        multiple_of=32,
-        description="Longer side of the model's input, px, a multiple of 32; higher finds smaller objects and costs time "
-        "(with the square of it). An ONNX file with a fixed input needs that size.",
-    )
     conf: float = Field(
         0.25, ge=0, le=1, description="Lowest score that is kept; higher gives fewer false boxes and more misses."
     )
@@ -75,10 +67,37 @@ class YoloDetector(Section):
         return classes
 
     @model_validator(mode="after")
-    def _some_split(self) -> YoloDetector:
+    def _some_split(self) -> ModelDetector:
         if self.splits is not None and not self.splits:
             raise ValueError("splits: [] would look at no video. Hint: leave it out (null) to look at all.")
         return self
+
+
+class YoloDetector(ModelDetector):
+    """A YOLO model run over the frames of a dataset's videos."""
+
+    kind: Literal["yolo"] = Field(description="A YOLO model file (.pt or .onnx).")
+    imgsz: int = Field(
+        640,
+        ge=32,
+        le=4096,
+        multiple_of=32,
+        description="Longer side of the model's input, px, a multiple of 32; higher finds smaller objects and costs time "
+        "(with the square of it). An ONNX file with a fixed input needs that size.",
+    )
+
+
+class RfdetrDetector(ModelDetector):
+    """An RF-DETR run over the frames of a dataset's videos. It says each object once: `iou` acts on merged classes only."""
+
+    kind: Literal["rfdetr"] = Field(description="An RF-DETR model file (.pth).")
+    imgsz: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="Side of the square input, px, a multiple of the model's patch x windows; 0 = as it was trained. "
+        "Higher finds smaller objects and costs time (with the square of it).",
+    )
 
 
 class TruthDetector(Section):
@@ -101,4 +120,4 @@ class GivenDetector(Section):
     description: str = shown("", "One sentence for people.")
 
 
-Detector = Annotated[YoloDetector | TruthDetector | GivenDetector, Field(discriminator="kind")]
+Detector = Annotated[YoloDetector | RfdetrDetector | TruthDetector | GivenDetector, Field(discriminator="kind")]

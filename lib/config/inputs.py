@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.config.base import ConfigError
+from lib.config.detect import ModelDetector
 from lib.config.jobs import Jobs, Wildcards
 from lib.config.raw import RawInputs, raw_inputs, sequences_without_pictures
 from lib.config.study import Study
@@ -63,9 +64,9 @@ class Inputs:
 
     def detector_weights(self, wildcards: Wildcards) -> str | list[str]:
         detector = self.study.find("detectors", wildcards.detector)
-        if detector.kind != "yolo":
+        if not isinstance(detector, ModelDetector):
             return []
-        place = f"detectors.{wildcards.detector}: kind yolo"
+        place = f"detectors.{wildcards.detector}: kind {detector.kind}"
         self._refuse_without_pictures(wildcards.dataset, place, "use kind given or truth")
         return f"results/weights/{detector.weights}/weights.json"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from lib.config.base import ConfigError, canonical, identity
-from lib.config.detect import Detector
+from lib.config.detect import Detector, ModelDetector
 from lib.config.study import Study
 from lib.config.track import is_floor
 
@@ -112,7 +112,7 @@ class Jobs:
 
     def export_tracks(self, wildcards: Wildcards) -> str:
         detector = self.study.find("detectors", wildcards.detector)
-        splits = detector.splits if detector.kind == "yolo" else None
+        splits = detector.splits if isinstance(detector, ModelDetector) else None
         values = {"export": identity(self.study.export), "splits": splits, "stride": detector.stride}
         return self._text("export", values)
 

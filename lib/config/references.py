@@ -8,6 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from lib.config.base import ConfigError, nearest
+from lib.config.detect import ModelDetector
 from lib.config.predict import View
 from lib.config.subsample import Arm
 from lib.config.tasks import TASKS
@@ -42,7 +43,7 @@ def _references(study: Study) -> Iterable[tuple[str, str, str]]:
             yield f"weights.{name}.variant", "variants", weights.variant
             yield f"weights.{name}.dataset", "datasets", weights.dataset
     for name, detector in study.detectors.items():
-        if detector.kind == "yolo":
+        if isinstance(detector, ModelDetector):
             yield f"detectors.{name}.weights", "weights", detector.weights
     for name, shardset in study.shardsets.items():
         if shardset.tracks:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lib.config.base import ConfigError, nearest
-from lib.config.detect import YoloDetector
+from lib.config.detect import ModelDetector
 from lib.perception.streaming import Frame, look_at
 from lib.tables import COLUMNS, DETECTIONS
 
@@ -47,7 +47,7 @@ def batch_size(predictor: Predictor, wanted: int) -> int:
 
 
 def detect_chunk(
-    videos: pd.DataFrame, predictor: Predictor, settings: YoloDetector, *, progress: bool = True
+    videos: pd.DataFrame, predictor: Predictor, settings: ModelDetector, *, progress: bool = True
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Run one loaded model over the videos of a chunk (MANIFEST rows).
 

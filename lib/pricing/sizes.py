@@ -88,7 +88,8 @@ class Sizes:
                 return {}
             variant = study.weights[name].variant
             imgsz = job.settings["detector"]["imgsz"]
-            return (_network(study, variant) if variant else {"engine": "file", "model": name}) | {"input_size": imgsz}
+            known = _network(study, variant) if variant else {"engine": "file", "model": name}
+            return known | ({"input_size": imgsz} if imgsz else {})  # 0 = as the model was trained
         return _network(study, job.wildcards["variant"]) if rule == "predict" else {}
 
     def _samples(self, wildcards: Mapping[str, str], frames: Callable[..., float | None]) -> float | None:
@@ -137,7 +138,7 @@ def _model_of(record: Record) -> Mapping[str, Any]:
         card = {}
     detector = record.meta.get("settings", {}).get("detector", {})
     named = {"model": detector["weights"]} if "weights" in detector else {}
-    return {**named, **card, "input_size": detector.get("imgsz", card.get("input_size", INPUT_PX))}
+    return {**named, **card, "input_size": detector.get("imgsz") or card.get("input_size", INPUT_PX)}
 
 
 def _area(side: Any) -> float:
@@ -173,11 +174,12 @@ def _train(case: Case) -> Size:
 def _detect(case: Case) -> Size:
     detector = case.settings["detector"]
     frames = case.frames(detector.get("splits"), detector["stride"], chunked=True)
-    if detector["kind"] != "yolo":
+    if "weights" not in detector:
         return Size(frames, (f"detect {detector['kind']}",), "frames")
     model = str(case.model["model"])
-    groups = (f"detect {model} {detector['imgsz']} px", f"detect {_class(model)}")
-    return Size(_times(frames, _area(detector["imgsz"])), groups, f"frames of {INPUT_PX} px")
+    side = detector["imgsz"] or case.model.get("input_size", INPUT_PX)
+    groups = (f"detect {model} {side} px", f"detect {_class(model)}")
+    return Size(_times(frames, _area(side)), groups, f"frames of {INPUT_PX} px")
 
 
 def _predict(case: Case) -> Size:

@@ -18,8 +18,8 @@ pytest.importorskip("rfdetr")
 SMALL: dict[str, Any] = {"num_queries": 10, "group_detr": 1, "batch": 2, "accumulate": 2, "lr": 3e-4, "multi_scale": "off"}
 SMALL |= {"scale_jitter": False, "budget": {"iterations": 2, "evaluations": 1}}
 STUDY: dict[str, Any] = {
-    "weights": {},
-    "detectors": {},
+    "weights": {"trained": {"variant": "boxes", "dataset": "site"}},
+    "detectors": {"own": {"kind": "rfdetr", "weights": "trained", "conf": 0.01, "stride": 8, "splits": ["val"]}},
     "trackers": {},
     "shardsets": {"bare": {"splits": ["train", "val"], "stride": 4}},
     "arms": {"all": {"shardset": "bare", "background": "all"}},
@@ -42,7 +42,9 @@ STUDY: dict[str, Any] = {
 def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]], Tree]) -> None:
     tree = fresh(STUDY)
     boards = [f"results/leaderboards/site/{name}.csv" for name in ("by_boxes", "by_masks")]
-    tree.snakemake("--", *boards)
+    found = "results/detections/site/own/chunk=0.parquet"
+    tree.snakemake("--", *boards, found)
+    assert set(pd.read_parquet(tree.folder / found).columns) >= {"video", "frame", "class", "score", "x1"}
     results = tree.folder / "results"
     for name, row, floor in (("by_boxes", "boxes", "prior"), ("by_masks", "masks", "filled")):
         board = pd.read_csv(results / f"leaderboards/site/{name}.csv")
