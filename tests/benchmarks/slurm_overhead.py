@@ -28,7 +28,7 @@ from lib.provenance import PROJECT
 from lib.runs import slurm
 from tests.benchmarks.measure import Result, Row, Spent, compared, interleaved, main
 from tests.slurm import cluster
-from tests.slurm.injections import written
+from tests.slurm.cases import written
 from tests.workflow.conftest import TINY
 
 JOBS = {"tiny": 0, "small": 20, "full": 50}

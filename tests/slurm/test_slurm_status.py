@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.slurm.injections import has_step, model, on_slurm, wait_until
+from tests.slurm.cases import has_step, model, on_slurm, wait_until
 from tests.workflow.test_own_task import Copy
 
 pytestmark = pytest.mark.slow
