@@ -35,7 +35,7 @@ PLAIN: dict[str, str] = {
     "envs/": "conda twins of the lock",
     "results/": "everything produced (README.md says where); git-ignored",
     "docs/": "the pictures of this page and the program that draws them",
-    "tests/": "mirrors lib; workflow/ runs real Snakemake; slurm/ real daemons; gpu/ needs a GPU; benchmarks/ measures speed",
+    "tests/": "mirrors lib; workflow/ runs real Snakemake; slurm/ a real Slurm, gpu/ needs a GPU; benchmarks/ measures",
     "Makefile": "demo, test, test-quick, gpu-test, slurm-test, bench, bench-long, setup, lint, dag, report …",
     "requirements.in, requirements.txt": "what is needed, and the exact lock with hashes",
 }
