@@ -86,7 +86,8 @@ def node_of(job: str) -> str:
 
 @dataclass
 class Case:
-    """One run under way. said: what `status --failed` called the failure; notes: what was seen, for the record."""
+    """One run under way. said: what `status --failed` called the failure; notes: what was seen, for the record;
+    dead_nodes: to be started again."""
 
     kind: Kind
     tree: Copy
@@ -94,6 +95,7 @@ class Case:
     driver: subprocess.Popen[bytes] | None = None
     said: str = ""
     notes: list[str] = field(default_factory=list)
+    dead_nodes: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:

@@ -66,7 +66,7 @@ def _cancel(case: Case) -> None:
 def _node(case: Case) -> None:
     lost = node_of(case.step())
     cluster.kill_node(lost)
-    case.notes.append(lost)
+    case.dead_nodes.append(lost)
 
 
 def _ghost(case: Case) -> None:
@@ -74,7 +74,7 @@ def _ghost(case: Case) -> None:
     job = case.step()
     lost, ghost = node_of(job), case.trainer()
     cluster.kill(f"slurmd.{lost}")
-    case.notes += [lost]
+    case.dead_nodes.append(lost)
     wait_until(lambda: (told := slurm.jobs([job])) and not told[job].active, "Slurm to give the node up")
     assert ghost.is_running(), "the training that Slurm has given up lives on"
 
@@ -84,8 +84,16 @@ def _preempt(case: Case) -> None:
     over = "urgent" if case.kind.partition == "gpu" else "gpu"
     words = ["sbatch", f"--partition={over}", f"--nodelist={node_of(job)}", "--exclusive", "--time=1", "--output=/dev/null"]
     subprocess.run([*words, "--wrap=sleep 3"], check=True, capture_output=True)
-    wait_until(lambda: (told := slurm.jobs([job])) and told[job].state != "RUNNING", f"the end of job {job}")
+    leaving = ("RUNNING", "COMPLETING")
+    wait_until(lambda: (told := slurm.jobs([job])) and told[job].state not in leaving, f"the end of job {job}")
     case.notes.append(f"Slurm: {slurm.jobs([job])[job].state}")
+
+
+def _preempt_deaf(case: Case) -> None:
+    """The training hangs, so that Slurm has to kill it when its grace is over: only then does a job end as PREEMPTED."""
+    case.step()
+    case.trainer().suspend()
+    _preempt(case)
 
 
 def _controller(case: Case) -> None:
@@ -148,6 +156,7 @@ KINDS = (
     Kind("node lost, training lives", "fragile", _ghost, ("node", "none"), pause_s=0.1),
     Kind("preempted, requeued", "gpu", _preempt, ("preempted",), profile="slurm-requeue"),
     Kind("preempted, cancelled", "spare", _preempt, ("preempted",)),
+    Kind("preempted, cancelled, hanging", "spare", _preempt_deaf, ("preempted",)),
     Kind("controller restarts", "cpu", _controller, ()),
 )
 _BESIDE = 3
@@ -264,9 +273,8 @@ class Bench:
             case.driver.kill()
         left = [job.id for job in slurm.submitted_in(str(case.tree.folder)) or () if job.active]
         slurm.cancel(left)
-        for node in case.notes:
-            if node.startswith("gpu"):
-                cluster.start_node(node)
+        for node in case.dead_nodes:
+            cluster.start_node(node)
         if case.kind.do is _refused:
             _partition("closing", "UP")
 
