@@ -3,8 +3,8 @@
 Each case is a run of its own on the throw-away cluster (tests/slurm/injections.py lists them): time limit, memory, scancel,
 sbatch refused, a killed driver, a half-written history, a job that squeue forgets, a node that dies or is lost with its
 training alive, preemption with requeue and with cancel, a controller that restarts. In every other round the profile's
-retries bring the training to its end; in those between nothing is tried again, `status --failed` is asked for the cause, and
-the same command is typed again. No peer: what is counted is what went wrong.
+retries bring the training to its end; in those between nothing is tried again, `status --failed` is asked for the
+cause, and the same command is typed again. No peer: what is counted is what went wrong.
 """
 
 from __future__ import annotations
