@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.benchmarks.measure import Result, Row, main
 from tests.slurm import cluster
-from tests.slurm.injections import KINDS, Bench, Outcome
+from tests.slurm.injections import KINDS, LONGER, Bench, Outcome
 
 ROUNDS = {"tiny": 0, "small": 1, "full": 3}
 RETRIES = 3
@@ -44,8 +44,8 @@ def run(rounds: int) -> list[Outcome]:
     with tempfile.TemporaryDirectory(prefix="vipersight-failures-") as base:
         bench = Bench(Path(base))
         for number in range(rounds):
-            found += bench.round(KINDS, number, retries=0 if number % 2 else RETRIES)
-            for one in found[-len(KINDS) :]:
+            found += bench.round((*KINDS, *LONGER), number, retries=0 if number % 2 else RETRIES)
+            for one in found[-len(KINDS) - len(LONGER) :]:
                 print(f"  {number + 1}/{rounds} {one}", file=sys.stderr, flush=True)
     return found
 
