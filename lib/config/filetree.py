@@ -31,12 +31,12 @@ FOLDERS: dict[str, str] = {
 PLAIN: dict[str, str] = {
     "Snakefile": "the stages in DAG order, `rule all`, named targets, banner",
     "config/": "config.yaml (the demo), datasets/, studies/, README.md (every setting), schema.json",
-    "profiles/": "default: switches that hold everywhere",
+    "profiles/": "default: switches that hold everywhere; slurm, slurm-requeue: templates of yours",
     "envs/": "conda twins of the lock",
     "results/": "everything produced (README.md says where); git-ignored",
     "docs/": "the pictures of this page and the program that draws them",
-    "tests/": "mirrors lib; workflow/ runs real Snakemake; benchmarks/ measures speed",
-    "Makefile": "demo, test, test-quick, bench, bench-long, setup, lint, dag, report",
+    "tests/": "mirrors lib; workflow/ runs real Snakemake; slurm/ a real Slurm, gpu/ needs a GPU; benchmarks/ measures",
+    "Makefile": "demo, test, test-quick, gpu-test, slurm-test, bench, bench-long, setup, lint, dag, report …",
     "requirements.in, requirements.txt": "what is needed, and the exact lock with hashes",
 }
 

@@ -163,6 +163,7 @@ class ShardLoader:
         if not self._steps.ends():
             self.progress.epoch, self.progress.consumed = self.progress.epoch + 1, 0
         batches = iter(self._loader())
+        _ended_by_kill(batches)
         for end in self._steps.ends()[: len(self._steps)]:
             batch = _next(batches)
             self.progress.consumed = end
@@ -208,9 +209,16 @@ class ShardLoader:
 def _outlive_one_signal(worker: int) -> None:
     """A scheduler that wants a training to leave tells all its processes: workers must still feed the step in hand.
 
-    They die of a second SIGTERM, as those do that PyTorch ends.
+    They die of a second SIGTERM; the trainer ends them by SIGKILL (_ended_by_kill).
     """
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def _ended_by_kill(batches: Any) -> None:
+    """PyTorch and multiprocessing end workers by one SIGTERM and wait: for ever, for those that outlive it."""
+    for worker in getattr(batches, "_workers", ()):
+        worker.terminate = worker.kill
+        worker._popen.terminate = worker._popen.kill
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -157,4 +157,4 @@ def _slurm_state(record: Mapping[str, Any]) -> str:
     """Slurm's word for how the job of an attempt ended; "" = it was none, or nobody answers."""
     job = record.get("job")
     known = slurm.jobs([job]) if job and slurm.installed() else None
-    return known[job].state if known and job in known else ""
+    return known[job].ended_by if known and job in known else ""

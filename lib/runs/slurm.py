@@ -34,6 +34,8 @@ ACTIVE = frozenset(
     ]
 )
 """States of jobs that run, or will without anybody's doing; a job in any other state has ended."""
+NODE_REASONS = frozenset(["JobLaunchFailure", "NodeDown", "SystemFailure"])
+"""Reasons of a FAILED job that its node is to blame for: a daemon that died does not always end as NODE_FAIL."""
 _RUN_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
@@ -53,6 +55,11 @@ class Job:
     @property
     def active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def ended_by(self) -> str:
+        """Its state in Slurm's words, NODE_FAIL too where Slurm says FAILED and blames the node."""
+        return "NODE_FAIL" if self.state == "FAILED" and self.reason in NODE_REASONS else self.state
 
 
 def installed() -> bool:

@@ -77,7 +77,7 @@ def of_training(row: Row, root: Path, told: Mapping[str, Event]) -> Failure:
         verdict = Verdict(STALL, row.state.why)
     else:
         cause = row.state.cause if row.state.cause in ADVICE or last.get("cause") == states.RUNNING else last.get("cause")
-        slurm = row.told.state if row.told is not None and not row.told.active else None
+        slurm = row.told.ended_by if row.told is not None and not row.told.active else None
         verdict = classify(told=cause, error=str(last.get("error") or row.state.why), slurm=slurm, log=text)
         if verdict.cause == UNKNOWN and row.state.why:
             verdict = Verdict(UNKNOWN, _both(row.state.why, verdict.line))

@@ -18,7 +18,6 @@ _BYTES = 16 << 20
 _BLOCK = re.compile(r"^(?:(?P<error>Error in )(?:local)?rule|(?:local)?rule|checkpoint) (?P<rule>\w+):\s*$")
 _FACT = re.compile(r"^ {4}(?P<key>message|output|log|jobid|external_jobid): (?P<value>.*)$")
 _STATUS = re.compile(r"returned non-zero exit status (\d+)")
-_GOES_ON = "For further error details"  # the plugin's words, in the middle of a block
 _CHECK = " (check log file(s) for error details)"
 
 
@@ -64,7 +63,7 @@ def events(lines: Iterable[str]) -> list[Event]:
         if rule and outputs:
             exit_status = status if failed else None
             logs = _words(facts.get("log", "").removesuffix(_CHECK))
-            message = facts.get("message", "").removeprefix("None") if failed else ""
+            message = facts.get("message", "").removeprefix("None").strip() if failed else ""
             found.append(Event(rule=rule, failed=failed, outputs=outputs, logs=logs, message=message,
                                slurm_job=facts.get("external_jobid"), exit_status=exit_status))  # fmt: skip
 
@@ -76,7 +75,9 @@ def events(lines: Iterable[str]) -> list[Event]:
             rule, failed, facts = begins["rule"], begins["error"] is not None, {}
         elif (fact := _FACT.match(line)) and rule:
             facts.setdefault(fact["key"], fact["value"])
-        elif rule and line and not line.startswith((" ", _GOES_ON)):
+        elif failed and "output" not in facts and line[:1] not in ("", " ", "["):
+            facts["message"] = f"{facts.get('message', '')}\n{line}"  # it has several lines, not indented
+        elif rule and line and not line.startswith(" "):
             close()
             status = None if failed else status
             rule, facts = "", {}

@@ -153,10 +153,16 @@ def _said_of(job: Job) -> State | None:
     if job.active:
         return None
     if job.state in _GOES_ON:
-        return State(STOPPED, f"Slurm says {job.state} of job {job.id}", _GOES_ON[job.state])
+        return State(STOPPED, _words_on(job), _GOES_ON[job.state])
     if job.state == "COMPLETED":
         return State(UNKNOWN, f"Slurm says COMPLETED of job {job.id}, its attempt has noted no end. Are its files late?")
-    return State(FAILED, f"Slurm says {job.state} of job {job.id}", _FAILS.get(job.state, "error"))
+    return State(FAILED, _words_on(job), _FAILS.get(job.ended_by, "error"))
+
+
+def _words_on(job: Job) -> str:
+    """What Slurm says of a job that has ended, and its reason where its node is to blame."""
+    reason = f" ({job.reason})" if job.ended_by != job.state else ""
+    return f"Slurm says {job.state}{reason} of job {job.id}"
 
 
 def _nobody_to_ask(seen: Evidence) -> str:
@@ -185,10 +191,10 @@ def _queued(seen: Evidence) -> State | None:
 
 def _ended(seen: Evidence, attempt: Attempt) -> State:
     """Of an attempt that noted an end other than success."""
-    by = f"Slurm says {seen.known.state} of job {seen.known.id}" if seen.known and not seen.known.active else ""
+    by = _words_on(seen.known) if seen.known and not seen.known.active else ""
     said = attempt.error.strip().splitlines()[0] if attempt.error.strip() else ""
     if attempt.cause == "preempted":
-        cause = _ASKED_BY.get(seen.known.state, "preempted") if seen.known else "preempted"
+        cause = _ASKED_BY.get(seen.known.ended_by, "preempted") if seen.known else "preempted"
         return State(STOPPED, _joined(said, by), cause)
     return State(FAILED, _joined(said, by), attempt.cause)
 

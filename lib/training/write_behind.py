@@ -15,7 +15,8 @@ import torch
 class Copies:
     """Copies of tensors on the CPU; the next ones of the same name, shape and dtype go into the same memory.
 
-    Takes as much CPU memory as the tensors. Pinned for tensors of a GPU, whose copies then run at the bus's full speed.
+    Takes as much CPU memory as the tensors. Pinned for tensors of a GPU, whose copies then run at the bus's full speed;
+    torch rounds the size of each up to a power of two, so that takes up to twice as much.
     """
 
     def __init__(self) -> None:

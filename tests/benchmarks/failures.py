@@ -2,9 +2,9 @@
 
 Each case is a run of its own on the throw-away cluster (tests/slurm/injections.py lists them): time limit, memory, scancel,
 sbatch refused, a killed driver, a half-written history, a job that squeue forgets, a node that dies or is lost with its
-training alive, preemption with requeue and with cancel, a controller that restarts. In half of the rounds the profile's
-retries bring the training to its end; in the others nothing is tried again, `status --failed` is asked for the cause, and
-the same command is typed again. No peer: what is counted is what went wrong.
+training alive, preemption with requeue and with cancel, a controller that restarts. In every other round the profile's
+retries bring the training to its end; in those between nothing is tried again, `status --failed` is asked for the
+cause, and the same command is typed again. No peer: what is counted is what went wrong.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tests.benchmarks.measure import Result, Row, main
 from tests.slurm import cluster
-from tests.slurm.injections import KINDS, Bench, Outcome
+from tests.slurm.injections import KINDS, LONGER, Bench, Outcome
 
-ROUNDS = {"tiny": 0, "small": 1, "full": 6}
+ROUNDS = {"tiny": 0, "small": 1, "full": 3}
 RETRIES = 3
 ENOUGH = 0.95
 """Share of failures whose class has to be right."""
@@ -44,8 +44,8 @@ def run(rounds: int) -> list[Outcome]:
     with tempfile.TemporaryDirectory(prefix="vipersight-failures-") as base:
         bench = Bench(Path(base))
         for number in range(rounds):
-            found += bench.round(KINDS, number, retries=0 if number % 2 else RETRIES)
-            for one in found[-len(KINDS) :]:
+            found += bench.round((*KINDS, *LONGER), number, retries=0 if number % 2 else RETRIES)
+            for one in found[-len(KINDS) - len(LONGER) :]:
                 print(f"  {number + 1}/{rounds} {one}", file=sys.stderr, flush=True)
     return found
 

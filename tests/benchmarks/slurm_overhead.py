@@ -28,7 +28,7 @@ from lib.provenance import PROJECT
 from lib.runs import slurm
 from tests.benchmarks.measure import Result, Row, Spent, compared, interleaved, main
 from tests.slurm import cluster
-from tests.slurm.injections import written
+from tests.slurm.cases import written
 from tests.workflow.conftest import TINY
 
 JOBS = {"tiny": 0, "small": 20, "full": 50}
@@ -123,8 +123,7 @@ class Site:
     def commands(self) -> list[str]:
         """The shell commands of the track jobs, as Snakemake prints them."""
         said = self.snakemake("-n", "-p", "--", *self.targets)
-        lines = [line.split(" ", 1)[1].strip() for line in said.splitlines()]
-        found = [line for line in lines if line.startswith("python -m workflow_scripts.track ")]
+        found = re.findall(r"^\S+ Shell command: (python -m workflow_scripts\.track .*)$", said, re.MULTILINE)
         if len(found) != self.jobs:
             raise RuntimeError(f"{len(found)} commands of {self.jobs} jobs:\n{said[-2000:]}")
         return found

@@ -108,7 +108,7 @@ def write_configs(base: Path, *, full: bool) -> None:
     if full:
         accounting = (
             "AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=127.0.0.1\nAccountingStoragePort=6819\n"
-            "AccountingStorageTRES=gres/gpu\nAccountingStoreFlags=job_comment\nAccountingStorageEnforce=associations"
+            "AccountingStorageTRES=gres/gpu\nAccountingStoreFlags=job_comment\nAccountingStorageEnforce=associations,limits"
         )
     ways = (
         {"auth": "auth/munge", "credentials": "cred/munge"} if full else {"auth": "auth/none", "credentials": "cred/none"}

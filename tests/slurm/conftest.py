@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm import cluster
-from tests.slurm.injections import written
+from tests.slurm.cases import written
 from tests.workflow import conftest as workflow
 
 demo, demo_boards = workflow.demo, workflow.demo_boards

@@ -2,24 +2,22 @@
 
 A case is one study with one training of the README's task, its driver (Snakemake) and one failure. It ends right when the
 weights are those of a training that nothing interrupted, bit for bit, and no two attempts overlapped. Not here: the cluster
-(cluster.py); which cases run and what is demanded of them (test_failures.py, tests/benchmarks/failures.py).
+(cluster.py); the study and its driver (cases.py); which cases run and what is demanded (test_failures.py,
+tests/benchmarks/failures.py).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import psutil
 from safetensors.torch import load_file
@@ -27,139 +25,10 @@ from safetensors.torch import load_file
 from lib.files import read_json
 from lib.runs import slurm
 from lib.runs.attempts import records
-from tests.conftest import PROJECT
 from tests.lib.training.toy import equal
 from tests.slurm import cluster
+from tests.slurm.cases import POLL_S, Case, node_of, on_slurm, wait_until, written
 from tests.workflow.test_own_task import TARGET, Copy
-
-RESOURCES = {"tiny": (4000, 2), "small": (4000, 20), "nano": (900, 20)}
-"""Model size → memory in MB and minutes here: a short limit, enough of all, too little memory."""
-STEP = 50
-"""The step at which most failures strike, of 400; the state is kept every 40."""
-POLL_S = 5
-
-
-def written(home: Path, partition: str, names: Sequence[str] = ("slurm", "slurm-requeue")) -> Path:
-    """A private settings folder with profiles for one partition, written by the program that people use."""
-    environment = os.environ | {"XDG_CONFIG_HOME": str(home), "PYTHONPATH": str(PROJECT)}
-    for name in names:
-        words = ["--name", name, "--partition", partition, "--cpu-partition", "cpu", "--poll-seconds", str(POLL_S)]
-        command = [sys.executable, "-m", "workflow_scripts.slurm_profile", *words]
-        subprocess.run(command, check=True, cwd=PROJECT, stdin=subprocess.DEVNULL, env=environment, capture_output=True)
-    return home
-
-
-def on_slurm(folder: Path, profiles: Path, cells: dict[str, str], pause_s: float) -> Copy:
-    """The README's task with one variant per cell, each of whose batches takes so long without using the processor."""
-    tree = Copy(folder)
-    tree.how, tree.more = ["--profile", "slurm"], {"XDG_CONFIG_HOME": str(profiles), "VIPERSIGHT_DEVICE": "cpu"}
-    tree.study["running"]["device"] = "auto"  # GPUs are asked for; those of the nodes are pretended ones
-    tree.insert("lib/tasks/presence.py", "    import torch\n\n", f"    import time\n\n    time.sleep({pause_s})\n")
-    sizes = "".join(
-        f'SIZES["{size}"] = {{"threads": 1, "mem_mb": {memory}, "runtime": {minutes}}}\n'
-        for size, (memory, minutes) in RESOURCES.items()
-    )
-    (tree.folder / "rules/resources.smk").write_text((tree.folder / "rules/resources.smk").read_text() + "\n\n" + sizes)
-    shows = tree.study["variants"].pop("shows")
-    tree.study["variants"] |= {name: shows | {"size": size} for name, size in cells.items()}
-    tree.study["boards"]["presence"]["variants"] = [*cells, "usual"]
-    return tree
-
-
-def folder_of(tree: Copy, cell: str) -> Path:
-    return tree.folder / f"results/train/site/{cell}/seed=0"
-
-
-def model(cell: str) -> str:
-    return f"results/train/site/{cell}/seed=0/model.json"
-
-
-def wait_until(true: Callable[[], Any], what: str, limit_s: float = 300) -> None:
-    until = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < until, f"waited {limit_s:g} s for {what}"
-        time.sleep(0.2)
-
-
-def has_step(tree: Copy, cell: str, step: int) -> bool:
-    path = folder_of(tree, cell) / "state/history.csv"
-    return path.exists() and any(line.startswith(f"{step},") for line in path.read_text().splitlines())
-
-
-def node_of(job: str) -> str:
-    return subprocess.run(["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True).stdout.strip()
-
-
-@dataclass
-class Case:
-    """One run under way. said: what `status --failed` called the failure; notes: what was seen, for the record."""
-
-    kind: Kind
-    tree: Copy
-    retries: int
-    driver: subprocess.Popen[bytes] | None = None
-    said: str = ""
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def folder(self) -> Path:
-        return self.tree.cell
-
-    @property
-    def log(self) -> Path:
-        return self.tree.folder / "driver.log"
-
-    def type(self, *words: str) -> None:
-        """Type the command, as at first or again."""
-        command = self.tree.command("--retries", str(self.retries), *words, "--", TARGET)
-        with open(self.log, "a") as log:
-            self.driver = subprocess.Popen(
-                command, cwd=self.tree.folder, env=self.tree.environment(), stdout=log, stderr=log, start_new_session=True
-            )
-
-    def wait(self, limit_s: float = 600) -> int:
-        """The driver's exit code; one that does not end is killed, and all that may say why is shown."""
-        try:
-            return self.driver.wait(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            self.driver.kill()
-            asked = (["squeue", "-a"], ["sinfo", "-N"])
-            shown = [subprocess.run(words, capture_output=True, text=True).stdout for words in asked]
-            raise AssertionError("\n".join(["the driver does not end", *shown, self.log.read_text()[-6000:]])) from None
-
-    def interrupt(self) -> None:
-        """Ctrl-C, for a driver that waits for what it cannot see."""
-        os.killpg(self.driver.pid, signal.SIGINT)
-        self.wait(180)
-
-    def step(self, step: int = STEP) -> str:
-        """Wait until the first attempt has come so far; the number of its job."""
-        wait_until(lambda: has_step(self.tree, "shows", step), f"step {step} of {self.kind.name}")
-        return records(self.folder)[0]["job"]
-
-    def status(self, *words: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", "workflow_scripts.status", "--configfile", "study.yaml", "--json", *words]
-        done = subprocess.run(
-            command, cwd=self.tree.folder, env=self.tree.environment(), capture_output=True, text=True, timeout=90
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def classified(self) -> str:
-        """The cause that `status --failed` names for the training, kept in `said`."""
-        failures = self.status("--only", "shows", "--failed")["failures"]
-        self.said = next((one["cause"] for one in failures if one["stage"] == "train"), "none")
-        return self.said
-
-    def program(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", *words], cwd=self.tree.folder, env=self.tree.environment(), capture_output=True,
-            text=True, timeout=900,
-        )  # fmt: skip
-
-    def trainer(self) -> psutil.Process:
-        """The process that trains (inside of its job)."""
-        return psutil.Process(int(read_json(self.folder / "owner.json")["pid"]))
 
 
 @dataclass(frozen=True)
@@ -197,7 +66,7 @@ def _cancel(case: Case) -> None:
 def _node(case: Case) -> None:
     lost = node_of(case.step())
     cluster.kill_node(lost)
-    case.notes.append(lost)
+    case.dead_nodes.append(lost)
 
 
 def _ghost(case: Case) -> None:
@@ -205,7 +74,7 @@ def _ghost(case: Case) -> None:
     job = case.step()
     lost, ghost = node_of(job), case.trainer()
     cluster.kill(f"slurmd.{lost}")
-    case.notes += [lost]
+    case.dead_nodes.append(lost)
     wait_until(lambda: (told := slurm.jobs([job])) and not told[job].active, "Slurm to give the node up")
     assert ghost.is_running(), "the training that Slurm has given up lives on"
 
@@ -215,8 +84,16 @@ def _preempt(case: Case) -> None:
     over = "urgent" if case.kind.partition == "gpu" else "gpu"
     words = ["sbatch", f"--partition={over}", f"--nodelist={node_of(job)}", "--exclusive", "--time=1", "--output=/dev/null"]
     subprocess.run([*words, "--wrap=sleep 3"], check=True, capture_output=True)
-    wait_until(lambda: (told := slurm.jobs([job])) and told[job].state != "RUNNING", f"the end of job {job}")
+    leaving = ("RUNNING", "COMPLETING")
+    wait_until(lambda: (told := slurm.jobs([job])) and told[job].state not in leaving, f"the end of job {job}")
     case.notes.append(f"Slurm: {slurm.jobs([job])[job].state}")
+
+
+def _preempt_deaf(case: Case) -> None:
+    """The training hangs, so that Slurm has to kill it when its grace is over: only then does a job end as PREEMPTED."""
+    case.step()
+    case.trainer().suspend()
+    _preempt(case)
 
 
 def _controller(case: Case) -> None:
@@ -276,11 +153,13 @@ KINDS = (
     Kind("half-written history", "cpu", _history, ("killed", "host memory")),
     Kind("job gone from squeue", "cpu", _gone, ("killed", "host memory"), waits=True),
     Kind("node dies", "fragile", _node, ("node",)),
-    Kind("node lost, training lives", "fragile", _ghost, ("node",), pause_s=0.1),
+    Kind("node lost, training lives", "fragile", _ghost, ("node", "none"), pause_s=0.1),
     Kind("preempted, requeued", "gpu", _preempt, ("preempted",), profile="slurm-requeue"),
     Kind("preempted, cancelled", "spare", _preempt, ("preempted",)),
     Kind("controller restarts", "cpu", _controller, ()),
 )
+LONGER = (Kind("preempted, cancelled, hanging", "spare", _preempt_deaf, ("preempted",)),)
+"""Only in make bench-long: Snakemake waits long for an end that it does not see."""
 _BESIDE = 3
 """So many cases that disturb no others run side by side, beside one that kills nodes and one that preempts."""
 
@@ -310,7 +189,7 @@ class Bench:
         self.local = Copy(base / "local")
         self.local.run("--", TARGET)
         self.reference = load_file(self.local.cell / "model.weights")
-        kinds = {kind.partition: kind.profile for kind in KINDS}
+        kinds = {kind.partition: kind.profile for kind in (*KINDS, *LONGER)}
         self.homes = {name: written(base / f"home-{name}", name, [profile]) for name, profile in kinds.items()}
 
     def round(self, kinds: Sequence[Kind], number: int, *, retries: int) -> list[Outcome]:
@@ -395,9 +274,8 @@ class Bench:
             case.driver.kill()
         left = [job.id for job in slurm.submitted_in(str(case.tree.folder)) or () if job.active]
         slurm.cancel(left)
-        for node in case.notes:
-            if node.startswith("gpu"):
-                cluster.start_node(node)
+        for node in case.dead_nodes:
+            cluster.start_node(node)
         if case.kind.do is _refused:
             _partition("closing", "UP")
 
@@ -408,9 +286,16 @@ class Bench:
         resumed = read_json(case.folder / "model.json").get("resumed_from_step", 0) if finished else 0
         struck = case.kind.do not in (_time_limit, _memory, _refused, _controller)
         twice = any(before["end"] > after["start"] for before, after in pairwise(tries))
-        said = case.said
+        anew = struck and len(tries) > 1 and not resumed
         return Outcome(
-            kind=case.kind.name, right=bool(same and not twice and not why), said=said,
-            as_it_was=not said or said in case.kind.causes, lost=not finished or bool(struck and not resumed), twice=twice,
-            attempts=len(tries), seconds=round(seconds), notes="; ".join(case.notes), why=why,
-        )  # fmt: skip
+            kind=case.kind.name,
+            right=bool(same and not twice and not why),
+            said=case.said,
+            as_it_was=not case.said or case.said in case.kind.causes,
+            lost=bool(not finished or anew),
+            twice=twice,
+            attempts=len(tries),
+            seconds=round(seconds),
+            notes="; ".join(case.notes),
+            why=why,
+        )

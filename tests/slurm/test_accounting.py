@@ -15,7 +15,7 @@ import pytest
 
 from lib.runs import slurm as queue
 from tests.conftest import PROJECT
-from tests.slurm.injections import TARGET, Copy, on_slurm, wait_until
+from tests.slurm.cases import TARGET, Copy, on_slurm, wait_until
 from tests.slurm.test_slurm_status import told
 
 pytestmark = pytest.mark.slow

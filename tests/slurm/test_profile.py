@@ -12,7 +12,7 @@ import pytest
 
 from lib.files import read_json
 from tests.conftest import PROJECT
-from tests.slurm.injections import on_slurm
+from tests.slurm.cases import on_slurm
 from tests.workflow.conftest import copy_project
 from tests.workflow.test_own_task import by_hand
 

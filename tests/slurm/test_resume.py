@@ -18,7 +18,7 @@ from lib.files import read_json
 from lib.runs import running, slurm
 from lib.runs.attempts import records
 from tests.lib.training.toy import equal
-from tests.slurm.injections import folder_of, has_step, model, on_slurm, wait_until
+from tests.slurm.cases import folder_of, has_step, model, on_slurm, wait_until
 from tests.workflow.test_own_task import Copy
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.slurm.injections import has_step, model, on_slurm, wait_until
+from tests.slurm.cases import has_step, model, on_slurm, wait_until
 from tests.workflow.test_own_task import Copy
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,11 @@ def test_a_training_that_runs_and_is_cancelled(profiles: Path, tmp_path: Path) -
     tree = on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0.1)
     with open(tmp_path / "driver.log", "w") as log:
         driver = subprocess.Popen(
-            tree.command("--", model("shows")), cwd=tree.folder, env=tree.environment(), stdout=log, stderr=log
+            tree.command("--retries", "1", "--", model("shows")),
+            cwd=tree.folder,
+            env=tree.environment(),
+            stdout=log,
+            stderr=log,
         )
     wait_until(lambda: has_step(tree, "shows", 20), "step 20")
     seen = told(tree, "--only", "shows")

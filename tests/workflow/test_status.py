@@ -95,9 +95,9 @@ def test_a_training_from_nothing_to_its_result(small: Callable[[int], Copy]) -> 
         "gradient_checkpointing": True,  # what only the network knows that it cannot do
     }
     tree.run("--unlock")
-    assert tree.run("--", TARGET, check=False).returncode
-    row = look()
-    assert (row["state"], row["cause"]) == ("failed", "config") and "gradient_checkpointing" in row["why"]
+    refused, row = tree.run("--", TARGET, check=False), look()
+    assert refused.returncode and (row["state"], row["cause"]) == ("failed", "config"), refused.stderr[-3000:] + tree.log()
+    assert "gradient_checkpointing" in row["why"]
     (failure,) = json.loads(run(["--failed", "--json"], tree.folder, settings, tree.folder).stdout)["failures"]
     assert (failure["cause"], failure["retry"], failure["target"]) == ("config", False, TARGET)
 

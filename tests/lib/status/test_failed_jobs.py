@@ -86,7 +86,8 @@ def root(tmp_path: Path) -> Path:
 REFUSED = """
 [Thu Nov 26 09:19:47 2026]
 Error in rule train:
-    message: SLURM sbatch failed. The error message was 'sbatch: error: Required partition not available (inactive)'.
+    message: SLURM sbatch failed. The error message was 'sbatch: error: AssocMaxSubmitJobLimit
+sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit)'.
     sbatch call:
         sbatch --parsable -p closing
 For further error details see the cluster/cloud log and the log files of the involved rule(s).
@@ -118,7 +119,9 @@ def test_the_blocks_of_a_log() -> None:
     )
     (refused,) = events(REFUSED.splitlines())
     assert (
-        refused.failed and refused.outputs == ("results/train/site/a/seed=0/model.json",) and "inactive" in refused.message
+        refused.failed
+        and refused.outputs == ("results/train/site/a/seed=0/model.json",)
+        and "job submit limit" in refused.message
     )
     assert events([]) == [] and events(["rule x:", "    jobid: 1"]) == []
 

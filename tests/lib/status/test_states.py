@@ -68,6 +68,8 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("TIMEOUT", {"attempt": RUNS, **FRESH, **FAR, **asked("TIMEOUT")}, "stopped", "time limit"),
     ("CANCELLED", {"attempt": RUNS, **LATE, **FAR, **asked("CANCELLED")}, "failed", "cancelled"),
     ("NODE_FAIL", {"attempt": RUNS, **LATE, **FAR, **asked("NODE_FAIL")}, "failed", "node"),
+    ("FAILED, for want of the node's daemon",
+     {"attempt": RUNS, **LATE, "slurm": "answers", "known": job("FAILED", reason="JobLaunchFailure")}, "failed", "node"),
     ("OUT_OF_MEMORY", {"attempt": RUNS, **LATE, **FAR, **asked("OUT_OF_MEMORY")}, "failed", "memory"),
     ("FAILED", {"attempt": RUNS, **LATE, **FAR, **asked("FAILED")}, "failed", "error"),
     ("a state that we do not know", {"attempt": RUNS, **LATE, **FAR, **asked("EXPIRED")}, "failed", "error"),
