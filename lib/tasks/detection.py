@@ -15,6 +15,7 @@ import pandas as pd
 
 from lib.config.evaluate import EvaluateSettings
 from lib.config.predict import PredictSettings, Tta
+from lib.config.running import Running
 from lib.config.tasks import TASKS
 from lib.config.train import TrainingSettings
 from lib.config.train_rfdetr import RfdetrSegSettings, RfdetrSettings
@@ -50,6 +51,7 @@ def train(job: TrainJob) -> Trained:
 
 def _train_model(job: TrainJob) -> Trained:
     from lib.training.preemption import StopRequest
+    from lib.training.round_loggers import RoundLoggers
 
     settings = _settings(job)
     reader, keys, classes = _samples(job)
@@ -60,12 +62,15 @@ def _train_model(job: TrainJob) -> Trained:
         )
     # Both engines read image files: a private copy, made by offset index, that goes away with the job. The budget pays it.
     copied = tempfile.TemporaryDirectory(prefix="vipersight-", dir=os.environ.get("TMPDIR"))
-    with StopRequest(budget_s=job.time_budget_s) as asked, copied as temporary:
+    name, values = "/".join(job.folder.parts[-3:]), settings.model_dump(mode="json")
+    loggers = RoundLoggers(Running.of_this_run().loggers, state=job.folder / "state", name=name, config=values)
+    with StopRequest(budget_s=job.time_budget_s) as asked, copied as temporary, loggers:
         run = _run_rfdetr if isinstance(settings, RfdetrSettings) else _run_yolo
         told = {"names": classes, "state": job.folder / "state", "seed": job.seed, "threads": job.threads}
-        told |= {"fingerprint": job.fingerprint, "start": _start_file(job), "asked": asked}
+        told |= {"fingerprint": job.fingerprint, "start": _start_file(job), "asked": asked, "loggers": loggers}
         told["on_log"] = lambda facts: job.on_progress(**facts)
         result = run(settings, reader, {"train": keys, "val": val}, Path(temporary), **told)
+        loggers.close(result.status)
     card = _card(job, classes, FORMATS[settings.engine], result.status) | _model(settings)
     card |= {
         "iterations": result.iterations,

@@ -219,8 +219,16 @@ def make_loggers(
     """
     made: dict[str, Logger] = {"history": HistoryCsv(history, total_steps=total_steps, best=best)}
     made["console"] = ConsoleLogger(total_steps=total_steps, name=name, samples_per_step=samples_per_step)
+    return Loggers(made | make_services(settings, folder=folder, name=name, config=config) | dict(extra))
+
+
+def make_services(
+    settings: LoggerSettings, *, folder: Path, name: str, config: Mapping[str, Any] | None = None
+) -> dict[str, Logger]:
+    """TensorBoard and W&B, as far as the settings ask for them; arguments as of `make_loggers`."""
+    made: dict[str, Logger] = {}
     if settings.tensorboard:
         made["tensorboard"] = TensorBoardLogger(Path(folder) / "tensorboard")
     if settings.wandb is not None:
         made["wandb"] = WandbLogger(Path(folder), settings.wandb, name=name, config=config)
-    return Loggers(made | dict(extra))
+    return made

@@ -26,6 +26,7 @@ from lib.training.yolo import FIRST_COLUMNS, TrainResult
 
 if TYPE_CHECKING:
     from lib.training.rfdetr_parts import Images, Kept, Rounds
+    from lib.training.round_loggers import RoundLoggers
 
 STATE = "last.json"
 
@@ -42,12 +43,13 @@ def train(
     start: Path | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
     asked: StopRequest | None = None,
+    loggers: RoundLoggers | None = None,
 ) -> TrainResult:
     """Train with these settings.
 
     names: the C classes, in the order of the labels. data: a folder in RF-DETR's layout (lib/data/coco_layout.py). start:
     a .pth to start from. on_log: told `round` when one begins, epoch, steps, val_AP50, val_AP after it. asked: to leave
-    early. Raises ConfigError when a knob does not reach RF-DETR, DataError for damaged images, Preempted when it was asked
+    early. loggers: told every round. Raises ConfigError when a knob does not reach RF-DETR, DataError for damaged images, Preempted when it was asked
     to leave (on_log is told lost_iterations and lost_seconds before).
     """
     models.quiet_rfdetr()
@@ -60,7 +62,7 @@ def train(
     if kept is None:
         shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True, exist_ok=True)
-    run = Run(settings, names=names, data=data, state=state, seed=seed, threads=threads, start=start)
+    run = Run(settings, names=names, data=data, state=state, seed=seed, threads=threads, start=start, loggers=loggers)
     if kept is not None and done:
         return run.result(kept, resumed_from=kept.epoch, status="finished", iterations=kept.step)
     return run.train(
@@ -114,6 +116,7 @@ class Run:
         seed: int,
         threads: int,
         start: Path | None,
+        loggers: RoundLoggers | None = None,
     ) -> None:
         self.settings = settings
         self.names = names
@@ -122,6 +125,7 @@ class Run:
         self.seed = seed
         self.threads = threads
         self.start = start
+        self.loggers = loggers
         self.pieces = rfdetr_knobs.pieces(settings, Running.of_this_run())
 
     def train(
@@ -135,6 +139,8 @@ class Run:
         if not facts["cudnn"]:
             print(without_cudnn(facts["effective_batch"], facts["micro_batch"]), file=sys.stderr)
             on_log({name: facts[name] for name in ("cudnn", "micro_batch")})
+        if self.loggers is not None:
+            self.loggers.begin(kept.history)
         trainer, module, images, rounds = self._built(kept, checkpoints, on_log, asked)
         resumed = str(self.state / kept.checkpoint) if kept.epoch else None
         if resumed:
@@ -210,6 +216,7 @@ class Run:
             on_log=on_log,
             asked=asked,
             archive=self.state.parent / "checkpoints",
+            loggers=self.loggers,
         )
         for one in trainer.callbacks:
             if isinstance(one, COCOEvalCallback):

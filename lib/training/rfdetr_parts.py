@@ -34,6 +34,7 @@ from lib.models import rfdetr as models
 from lib.models.loading import load_checkpoint, save_checkpoint
 from lib.training import rfdetr_knobs
 from lib.training.preemption import BUDGET_USED, Preempted, StopRequest
+from lib.training.round_loggers import RoundLoggers
 from lib.training.sampling import RoundLoader, StreamSampler
 
 STATE = "last.json"
@@ -168,6 +169,7 @@ class Rounds(Checkpoint):
         on_log: Callable[[dict[str, Any]], None],
         asked: StopRequest,
         archive: Path,
+        loggers: RoundLoggers | None = None,
     ) -> None:
         self.settings = settings
         self.names = names
@@ -178,6 +180,7 @@ class Rounds(Checkpoint):
         self.on_log = on_log
         self.asked = asked
         self.archive = archive
+        self.loggers = loggers
         self.resumed_from = kept.epoch
         self.step = kept.step  # iterations done, those of an unfinished round too
         self._seconds_before = kept.seconds
@@ -271,6 +274,8 @@ class Rounds(Checkpoint):
             if old.name not in (kept.weights, kept.checkpoint):
                 old.unlink()
         self.kept = kept
+        if self.loggers is not None:
+            self.loggers.tell(row)
         self._tell(row, trainer)
         self._end_round(trainer)
 

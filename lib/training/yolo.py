@@ -25,6 +25,7 @@ from lib.models.loading import load_checkpoint
 from lib.training.preemption import StopRequest
 
 if TYPE_CHECKING:
+    from lib.training.round_loggers import RoundLoggers
     from lib.training.yolo_trainer import Trainer
 
 FIRST_COLUMNS = ("epoch", "iteration", "seconds")
@@ -58,13 +59,14 @@ def train(
     start: Path | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
     asked: StopRequest | None = None,
+    loggers: RoundLoggers | None = None,
 ) -> TrainResult:
     """Train with these settings.
 
     names: the C classes, in the order of the labels' indices. train_images, val_images: files in folders `images`, with
     YOLO label files in sibling folders `labels`; private copies, as ultralytics leaves a cache beside them. start: a .pt to
     start from. on_log: told `round` when one begins, epoch, steps, val_AP50, val_AP after it. asked: to leave early.
-    Raises ConfigError when a knob does not reach ultralytics or the batch does not fit, DataError for missing or damaged
+    loggers: told every round. Raises ConfigError when a knob does not reach ultralytics or the batch does not fit, DataError for missing or damaged
     images, Preempted when it was asked to leave (on_log is told lost_iterations and lost_seconds before).
     """
     models.quiet_ultralytics()
@@ -84,6 +86,7 @@ def train(
             start=start,
             on_log=on_log,
             asked=asked,
+            loggers=loggers,
         )
         return _run(trainer, state, fingerprint)
 
@@ -130,6 +133,8 @@ def _run(trainer: Trainer, state: Path, fingerprint: str) -> TrainResult:
         facts = _facts(trainer)
         print(without_cudnn(facts["effective_batch"], facts["micro_batch"]), file=sys.stderr)
         trainer.on_log({name: facts[name] for name in ("cudnn", "micro_batch")})
+    if trainer.loggers is not None:
+        trainer.loggers.begin(kept["history"] if kept is not None else [])
     try:
         trainer.train()
     except Diverged as diverged:

@@ -34,6 +34,7 @@ from lib.models import yolo as models
 from lib.models.loading import save_checkpoint
 from lib.training import yolo_knobs
 from lib.training.preemption import BUDGET_USED, Preempted, StopRequest
+from lib.training.round_loggers import RoundLoggers
 from lib.training.sampling import RoundLoader, StreamSampler
 
 SCORES = {
@@ -67,6 +68,7 @@ class Trainer(DetectionTrainer):
         start: Path | None,
         on_log: Callable[[dict[str, Any]], None] | None,
         asked: StopRequest | None = None,
+        loggers: RoundLoggers | None = None,
     ) -> None:
         self.settings = settings
         self.names = names
@@ -76,6 +78,7 @@ class Trainer(DetectionTrainer):
         self.start = start
         self.on_log = on_log or (lambda facts: None)
         self.asked = asked or StopRequest()  # nothing ends a training that nobody asks
+        self.loggers = loggers
         self.step = 0  # iterations done
         self.pieces = yolo_knobs.pieces(settings, Running.of_this_run())
         self._passes = 0  # forward and backward passes since the last step
@@ -244,6 +247,8 @@ class Trainer(DetectionTrainer):
         for old in set(self.state.glob("best-*.pt")) - {self.best_file}:
             old.unlink()
         # told only now that nobody makes this round again
+        if self.loggers is not None:
+            self.loggers.tell(row)
         self.on_log({"epoch": row["epoch"], "steps": self.step, "val_AP50": row["val/AP50"], "val_AP": row["val/AP"]})
         return True
 

@@ -1,0 +1,73 @@
+"""The course of a training that an engine of the field makes round by round, told to TensorBoard and Weights & Biases.
+
+Our own loop has loggers of its own inside of its state (callbacks.py, loggers.py). YOLO and RF-DETR keep whole rounds and
+their history; what the loggers need to go on is a small file beside that state. Not here: history.csv, which is written from
+the kept history at the end.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lib.config.running import LoggerSettings
+from lib.files import DataError, read_json, write_json
+from lib.training.loggers import Loggers, make_services
+from lib.training.preemption import Preempted
+
+FILE = "loggers.json"
+
+
+class RoundLoggers:
+    """Tells rows of a history, one per round, by their iteration. All calls are safe to leave out: none changes a result."""
+
+    def __init__(self, settings: LoggerSettings, *, state: Path, name: str, config: Mapping[str, Any]) -> None:
+        """state: folder of the engine's state; event files lie in `tensorboard/` and `wandb/` there. name: of the training.
+        config: what W&B shows beside the curves, plain values.
+        """
+        self._settings, self._state, self._name, self._config = settings, state, name, config
+        self._loggers: Loggers | None = None
+
+    def begin(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Begin, or go on after the last of the rows that the engine's state holds; what was told beyond is taken back."""
+        self._loggers = Loggers(make_services(self._settings, folder=self._state, name=self._name, config=self._config))
+        last = {"step": int(history[-1]["iteration"])} if history else {}
+        kept = self._kept() if last else {}
+        self._loggers.load_state_dict({name: facts | last for name, facts in kept.items()})
+
+    def tell(self, row: Mapping[str, float]) -> None:
+        """The row of a round: epoch, iteration, seconds, and what was measured."""
+        if self._loggers is None:
+            return
+        values = {name: value for name, value in row.items() if name != "iteration"}
+        self._loggers.log(int(row["iteration"]), values)
+        try:
+            write_json(self._state / FILE, self._loggers.state_dict())
+        except (DataError, OSError) as error:
+            print(f"warning: {error}; should this attempt be killed, its loggers begin anew", file=sys.stderr)
+
+    def __enter__(self) -> RoundLoggers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.close("stopped" if kind is Preempted else "failed")
+
+    def close(self, status: str) -> None:
+        """The attempt has ended: finished, diverged at step N, stopped, failed. More than once is once."""
+        if self._loggers is not None:
+            self._loggers.close(status)
+            self._loggers = None
+
+    def _kept(self) -> dict[str, dict[str, Any]]:
+        """What the attempt before left of its loggers; without it they begin anew with the rounds to come."""
+        path = self._state / FILE
+        if not path.is_file():
+            return {}
+        try:
+            return dict(read_json(path))
+        except (DataError, ValueError, TypeError) as error:
+            print(f"warning: {path}: {error}; loggers begin with this attempt", file=sys.stderr)
+            return {}
