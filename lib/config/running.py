@@ -64,7 +64,7 @@ class LoggerSettings(Section):
     """Where the course of a training is written; history.csv and the console always."""
 
     log_every: int = Field(10, ge=1, description="Steps between logged rows; higher is coarser and writes less.")
-    tensorboard: bool = Field(True, description="true = TensorBoard event files in `tensorboard/` beside the results.")
+    tensorboard: bool = Field(True, description="true = TensorBoard event files in `tensorboard/` beside the model.")
     wandb: WandbSettings | None = Field(None, description="Weights & Biases; null = not used.")
 
 

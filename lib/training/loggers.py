@@ -8,6 +8,7 @@ A value that is no number is logged like any other, so that it stays visible.
 from __future__ import annotations
 
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -109,9 +110,14 @@ class TensorBoardLogger:
         self._step = step
 
     def state_dict(self) -> dict[str, Any]:
+        """What it says was told is on the disk."""
+        if self._writer is not None:
+            self._writer.flush()
         return {"step": self._step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if not state:  # what an older training of other settings has left
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._step = int(state.get("step", -1))
         self._purge = self._step + 1
 

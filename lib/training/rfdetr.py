@@ -49,8 +49,8 @@ def train(
 
     names: the C classes, in the order of the labels. data: a folder in RF-DETR's layout (lib/data/coco_layout.py). start:
     a .pth to start from. on_log: told `round` when one begins, epoch, steps, val_AP50, val_AP after it. asked: to leave
-    early. loggers: told every round. Raises ConfigError when a knob does not reach RF-DETR, DataError for damaged images, Preempted when it was asked
-    to leave (on_log is told lost_iterations and lost_seconds before).
+    early. loggers: told every round. Raises ConfigError when a knob does not reach RF-DETR, DataError for damaged images,
+    Preempted when it was asked to leave (on_log is told lost_iterations and lost_seconds before).
     """
     models.quiet_rfdetr()
     from lib.training.rfdetr_parts import Kept, SafeCheckpoints

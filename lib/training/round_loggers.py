@@ -1,8 +1,7 @@
 """The course of a training that an engine of the field makes round by round, told to TensorBoard and Weights & Biases.
 
-Our own loop has loggers of its own inside of its state (callbacks.py, loggers.py). YOLO and RF-DETR keep whole rounds and
-their history; what the loggers need to go on is a small file beside that state. Not here: history.csv, which is written from
-the kept history at the end.
+Our own loop keeps its loggers in its state (callbacks.py). YOLO and RF-DETR keep whole rounds and their history; what the
+loggers need to go on is a small file beside them. Not here: history.csv, which is written from the kept history at the end.
 """
 
 from __future__ import annotations
@@ -21,18 +20,20 @@ FILE = "loggers.json"
 
 
 class RoundLoggers:
-    """Tells rows of a history, one per round, by their iteration. All calls are safe to leave out: none changes a result."""
+    """Tells rows of a history, one per round, by their iteration."""
 
     def __init__(self, settings: LoggerSettings, *, state: Path, name: str, config: Mapping[str, Any]) -> None:
-        """state: folder of the engine's state; event files lie in `tensorboard/` and `wandb/` there. name: of the training.
-        config: what W&B shows beside the curves, plain values.
+        """state: folder of the engine's state; `tensorboard/` and `wandb/` lie beside it. name: of the training. config:
+        what W&B shows beside the curves, plain values.
         """
         self._settings, self._state, self._name, self._config = settings, state, name, config
         self._loggers: Loggers | None = None
 
     def begin(self, history: Sequence[Mapping[str, float]]) -> None:
         """Begin, or go on after the last of the rows that the engine's state holds; what was told beyond is taken back."""
-        self._loggers = Loggers(make_services(self._settings, folder=self._state, name=self._name, config=self._config))
+        self._loggers = Loggers(
+            make_services(self._settings, folder=self._state.parent, name=self._name, config=self._config)
+        )
         last = {"step": int(history[-1]["iteration"])} if history else {}
         kept = self._kept() if last else {}
         self._loggers.load_state_dict({name: facts | last for name, facts in kept.items()})
@@ -67,7 +68,7 @@ class RoundLoggers:
         if not path.is_file():
             return {}
         try:
-            return dict(read_json(path))
-        except (DataError, ValueError, TypeError) as error:
+            return {name: dict(facts) for name, facts in read_json(path).items()}
+        except (DataError, AttributeError, TypeError, ValueError) as error:
             print(f"warning: {path}: {error}; loggers begin with this attempt", file=sys.stderr)
             return {}

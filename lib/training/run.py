@@ -193,7 +193,7 @@ def _callbacks(
         loggers = make_loggers(
             running.loggers,
             history=state / "history.csv",
-            folder=state,
+            folder=state.parent,  # they outlive the state, which goes away once the results stand
             name=name,
             total_steps=total,
             best=settings.best,

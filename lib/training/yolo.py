@@ -66,8 +66,9 @@ def train(
     names: the C classes, in the order of the labels' indices. train_images, val_images: files in folders `images`, with
     YOLO label files in sibling folders `labels`; private copies, as ultralytics leaves a cache beside them. start: a .pt to
     start from. on_log: told `round` when one begins, epoch, steps, val_AP50, val_AP after it. asked: to leave early.
-    loggers: told every round. Raises ConfigError when a knob does not reach ultralytics or the batch does not fit, DataError for missing or damaged
-    images, Preempted when it was asked to leave (on_log is told lost_iterations and lost_seconds before).
+    loggers: told every round. Raises ConfigError when a knob does not reach ultralytics or the batch does not fit,
+    DataError for missing or damaged images, Preempted when it was asked to leave (on_log is told lost_iterations and
+    lost_seconds before).
     """
     models.quiet_ultralytics()
     if read_state(state, fingerprint) is None:

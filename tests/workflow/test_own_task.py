@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import yaml
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lib.config.merge import merged
 from lib.files import read_json
@@ -35,7 +36,7 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
 def study() -> dict[str, Any]:
     """The README's study: one arm of small clips of the world, one variant of the task and its floor, one board."""
-    running = {"device": "cpu", "workers": 0, "loggers": {"log_every": 2, "tensorboard": False}}
+    running = {"device": "cpu", "workers": 0, "loggers": {"log_every": 2}}
     return yaml.safe_load(block("A task", "yaml")) | {"running": running}
 
 
@@ -128,6 +129,10 @@ def test_the_board_says_what_the_network_is_worth(trained: Copy) -> None:
     assert set(found["video"]) == set(manifest[manifest["split"] == "test"]["video"])
     assert "share of frames" in (folder / "leaderboards/site/presence.md").read_text()
     assert not list((folder / "exports").glob("site/shows")), "what is no box cannot be drawn"
+    assert not (trained.cell / "state").exists(), "it goes away once the results stand"
+    events = EventAccumulator(str(trained.cell / "tensorboard")).Reload()
+    done = read_json(trained.cell / "model.json")["iterations"]
+    assert events.Scalars("val/accuracy")[-1].step == events.Scalars("train/loss")[-1].step == done
 
 
 def test_a_network_is_added_as_the_readme_says(trained: Copy, tmp_path: Path) -> None:

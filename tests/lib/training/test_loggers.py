@@ -115,7 +115,10 @@ def test_wandb_offline_keeps_its_run_and_no_key(tmp_path: Path, monkeypatch: pyt
     second.load_state_dict(state)
     second.log(3, {"train/loss": 0.25})  # below the client's own counter, and still kept
     second.close("finished")
-    runs = offline_runs(tmp_path / "run")
+    runs, until = offline_runs(tmp_path / "run"), time.monotonic() + 60
+    while not all("status" in summary for _, _, summary in runs) and time.monotonic() < until:
+        time.sleep(0.1)  # another process of the client writes them, which may be behind
+        runs = offline_runs(tmp_path / "run")
     assert [run for run, _, _ in runs] == [state["id"]] * 2, "one run, two attempts"
     assert [(row["step"], float(row["train/loss"])) for row in runs[0][1]] == [
         ("1", 1.0),

@@ -20,14 +20,17 @@ import torch
 pytest.importorskip("rfdetr")
 
 from shapes import picture
+from test_round_loggers import shown
 
 from lib.config.base import ConfigError
+from lib.config.running import LoggerSettings
 from lib.config.train_rfdetr import RfdetrSegSettings, RfdetrSettings
 from lib.files import read_json
 from lib.models import rfdetr as models
 from lib.models.loading import load_checkpoint
 from lib.training import rfdetr, rfdetr_knobs
 from lib.training.preemption import BUDGET_USED, PREEMPTED, Preempted, StopRequest
+from lib.training.round_loggers import RoundLoggers
 from lib.training.yolo import TrainResult
 from tests.conftest import PROJECT
 from workflow_scripts import _program  # noqa: F401  # of the process that a test starts
@@ -73,6 +76,7 @@ def train(
         fingerprint=fingerprint,
         on_log=on_log,
         asked=asked,
+        loggers=RoundLoggers(LoggerSettings(), state=folder / "state", name="a", config={}),
     )
 
 
@@ -160,6 +164,8 @@ def test_a_killed_training_goes_on_exactly(straight: TrainResult, tmp_path: Path
     again = train(tmp_path)
     assert again.resumed_from == 2
     same(again, straight)
+    told = dict(shown(tmp_path, "train/loss"))
+    assert list(told) == [2, 4, 6] and list(told.values()) == pytest.approx(again.history["train/loss"], abs=1e-4)
     finished = train(tmp_path)  # killed after its last round
     assert finished.resumed_from == 3
     same(finished, straight)

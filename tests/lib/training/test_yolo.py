@@ -16,12 +16,15 @@ import pandas as pd
 import pytest
 import torch
 from shapes import NAMES, SIDE, draw, picture
+from test_round_loggers import shown
 
+from lib.config.running import LoggerSettings
 from lib.config.train import TrainingSettings
 from lib.files import DataError
 from lib.models import floors, load_predictor
 from lib.models.loading import load_checkpoint
 from lib.training import yolo
+from lib.training.round_loggers import RoundLoggers
 
 SHORT: dict[str, Any] = {
     "imgsz": 64,
@@ -42,6 +45,7 @@ def train(folder: Path, *, images: int = 12, fingerprint: str = "f", seed: int =
         seed=seed,
         threads=1,
         fingerprint=fingerprint,
+        loggers=RoundLoggers(LoggerSettings(), state=folder / "state", name="a", config={}),
     )
 
 
@@ -139,6 +143,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) ->
     pd.testing.assert_frame_equal(resumed.history.drop(columns="seconds"), whole.history.drop(columns="seconds"))
     assert resumed.history["seconds"].is_monotonic_increasing
     assert equal(weights(resumed), weights(whole))
+    told = dict(shown(killed, "val/AP"))
+    assert list(told) == [3, 6, 9, 12] and list(told.values()) == pytest.approx(resumed.history["val/AP"], abs=1e-4)
     again = train(killed)  # killed after its last round: nothing is left to train
     assert (again.resumed_from, again.iterations) == (4, 12) and equal(weights(again), weights(whole))
 
