@@ -35,7 +35,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def add_settings(arguments: argparse.ArgumentParser) -> None:
     """--settings: canonical JSON as the rules pass it, or a JSON file for a run by hand."""
     arguments.add_argument(
-        "--settings", required=True, type=read_settings, help="the job's settings: JSON text or a JSON file"
+        "--settings", required=True, type=read_settings, help="the job's settings: JSON text, a JSON file, a meta.json"
     )
 
 
@@ -52,13 +52,15 @@ def overrides_of(given: argparse.Namespace) -> dict[str, str]:
 
 
 def read_settings(text: str) -> dict[str, Any]:
-    """Parse --settings: a JSON object, or the path of a file that holds one."""
+    """Parse --settings: a JSON object, or the path of a file that holds one; of a result's meta.json those that made it."""
     try:
         values = json.loads(text) if text.lstrip().startswith("{") else read_json(text)
     except json.JSONDecodeError as error:
         raise argparse.ArgumentTypeError(f"not valid JSON: {error}") from error
     if not isinstance(values, dict):
         raise argparse.ArgumentTypeError("must be a JSON object")
+    if {"identity", "settings", "recipe"} <= values.keys():
+        return values["settings"] | {"recipe": values["recipe"]}
     return values
 
 

@@ -2,7 +2,7 @@
 
 python -m workflow_scripts.train --settings JSON --seed 0 --subset results/subsets/D/ARM/seed=0.parquet \
     --shards results/shards/D/SHARDSET/manifest.json [--weights results/weights/W/weights.json] \
-    --output results/train/D/VARIANT/seed=0/model.json
+    [--model-size S] --output results/train/D/VARIANT/seed=0/model.json
 
 A killed training goes on from `state/` beside the output when settings and data are the same; every try is kept in
 `attempts/`. A training whose loss is no number ends well with that status: it is a result. On SIGTERM, on SIGUSR1 and when
@@ -21,9 +21,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lib import provenance
+from lib.config.base import ConfigError, identity
 from lib.config.running import Running
+from lib.config.tasks import TASKS
 from lib.files import atomic, sha256_file, write_json, write_link, write_text
 from lib.runs import attempts, finished, ownership, running
 from lib.tasks import Trained, TrainJob, task
@@ -36,6 +39,11 @@ def main() -> None:
     arguments = _program.parser(__doc__)
     _program.add_settings(arguments)
     arguments.add_argument("--seed", type=int, required=True)
+    arguments.add_argument(
+        "--model-size",
+        metavar="S",
+        help="another size than the settings say: nano, small, … (YOLO: n, s, …); it is recorded",
+    )
     arguments.add_argument("--subset", type=Path, nargs="?", help="frames of the arm")
     arguments.add_argument("--shards", type=Path, nargs="?", help="manifest of the shards that hold them")
     arguments.add_argument(
@@ -52,6 +60,8 @@ def main() -> None:
     arguments.add_argument("--output", type=Path, required=True)
     given = arguments.parse_args()
 
+    if given.model_size:
+        given.settings = of_size(given.settings, given.model_size)
     folder = given.output.parent
     inputs = {role: path for role in ("subset", "shards", "weights") if (path := getattr(given, role)) is not None}
     sources = {role: provenance.identity_of(path) for role, path in inputs.items()}
@@ -93,6 +103,14 @@ def main() -> None:
         if os.environ.get(running.TOKEN):  # by hand, nobody deletes them
             finished.keep([*outputs, provenance.meta_path(weights)])
         shutil.rmtree(folder / "state", ignore_errors=True)  # only now: until all results stand, a kill goes on from it
+
+
+def of_size(settings: dict[str, Any], size: str) -> dict[str, Any]:
+    """Settings of a job with another size of the model. ConfigError: nothing is trained, or there is no such size."""
+    if settings["kind"] != "model":
+        raise ConfigError(f"--model-size {size}: a {settings['floor'] or settings['kind']} variant trains no model.")
+    training = TASKS[settings["task"]].settings_of(settings["training"]).model_validate(settings["training"])
+    return settings | {"training": identity(training.of_size(size))}
 
 
 def scheduled(runtime_s: float | None) -> float | None:

@@ -8,11 +8,11 @@ differs (lib/training/yolo_knobs.py). One iteration is one batch and one optimiz
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from lib.config.base import Name, Section, nearest
+from lib.config.base import ConfigError, Name, Section, nearest
 from lib.config.train_base import Training
 from lib.config.train_optim import Mode
 
@@ -206,6 +206,14 @@ class TrainingSettings(Training):
         if self.patience is not None and self.patience >= rounds:
             raise ValueError(f"patience {self.patience} has no effect with {rounds} evaluations. Hint: lower it, or null.")
         return self
+
+    def of_size(self, size: str) -> Self:
+        """As above; size: its letter within the family, such as s, or a whole name such as yolo11s."""
+        family = next((name for name, sizes in _SIZES.items() if self.model in {name.format(one) for one in sizes}), "")
+        model = family.format(size) if len(size) == 1 and family else size
+        if model not in MODELS:
+            raise ConfigError(f"--model-size {size}: model {model} is unknown. {nearest(model, MODELS)}")
+        return self.model_copy(update={"model": model})
 
     def val_scores(self) -> dict[str, Mode]:
         """What ultralytics scores on val; the checkpoint that is kept is the best by AP."""

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from lib.config.base import Section
+from lib.config.base import ConfigError, Section
 from lib.config.train_optim import Mode
 
 
@@ -27,6 +27,10 @@ class Training(Section):
     def resolved(self) -> Self:
         """With everything stated that depends on other settings, once these are known."""
         return self
+
+    def of_size(self, size: str) -> Self:
+        """The same training of another size of its model. ConfigError where models have none, or none such."""
+        raise ConfigError(f"--model-size {size}: models of this task have no sizes. Hint: set the variant's `training`.")
 
     @abstractmethod
     def val_scores(self) -> Mapping[str, Mode]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from lib.config.base import Name, nearest, refuse_idle
+from lib.config.base import ConfigError, Name, nearest, refuse_idle
 from lib.config.train import Budget, epochs_alone
 from lib.config.train_base import Training
 from lib.config.train_optim import Mode
@@ -217,6 +217,14 @@ class RfdetrSettings(Training):
         """With the input size that is used: the model's own where none is stated, else the nearest that it takes."""
         size = self.sizes[self.model]
         return self.model_copy(update={"imgsz": _fitted(self.imgsz, self.model, size) if self.imgsz else size.px})
+
+    def of_size(self, size: str) -> Self:
+        """As above; an input size that is the model's own becomes the other one's own."""
+        if size not in self.sizes:
+            raise ConfigError(f"--model-size {size}: unknown. {nearest(size, self.sizes)}")
+        own = self.imgsz in (0, self.sizes[self.model].px)
+        values = self.model_dump(mode="json", exclude_unset=True) | {"model": size}
+        return type(self).model_validate(values | {"imgsz": 0 if own else self.imgsz}).resolved()
 
     def val_scores(self) -> dict[str, Mode]:
         """What RF-DETR scores on val, the score that chooses the weights first."""

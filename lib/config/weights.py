@@ -13,7 +13,7 @@ from lib.config.download import checked_url
 class Weights(Section):
     """One model file that detectors and trainings may start from: exactly one of `path`, `url`, `variant`."""
 
-    path: str | None = Field(None, description="A local file (.pt or .onnx); referenced, not copied.")
+    path: str | None = Field(None, description="A local file (.pt, .onnx; .pth of RF-DETR); referenced, not copied.")
     url: str | None = Field(None, description="Where to fetch the file; looked for in the mirror first. Needs sha256.")
     sha256: str | None = Field(None, description="Expected sha256 of the file, 64 hexadecimal digits.")
     variant: Name | None = Field(None, description="A variant of this study whose trained model is used.")

@@ -83,7 +83,7 @@ def predict_by_hand(
     """
     weights, card = find_model(model)
     if card["format"] == "floor":
-        raise ConfigError(f"{model}: a floor has learnt no picture. Hint: name a trained model, or a .pt / .onnx file.")
+        raise ConfigError(f"{model}: a floor has learnt no picture. Hint: name a trained model, or a .pt, .onnx or .pth.")
     videos, warnings = table_of(files)
     _refuse_own_input(videos, out)
     predictor = load_predictor(weights, card)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lib.config.predict import PredictSettings, Tta, View
-from lib.inference.tta import look_in_views
+from lib.inference.tta import INPUT_STEP, look_in_views
 from lib.perception.detectors import Predictor, batch_size, fit_of, shapes_of
 from lib.perception.streaming import Frame, look_at
 
@@ -39,7 +39,8 @@ def predict_videos(
             found = predictor.predict(images, imgsz=imgsz, **limits, **shapes_of(frames, fit))
             return [np.asarray(boxes, dtype=np.float64) for boxes in found]
         if not getattr(predictor, "blind", False):
-            return [_best(boxes, settings.max_det) for boxes in look_in_views(run, images, tta, imgsz=imgsz)]
+            found = look_in_views(run, images, tta, imgsz=imgsz, step=getattr(predictor, "step", INPUT_STEP))
+            return [_best(boxes, settings.max_det) for boxes in found]
         asked = {"videos": [frame.video for frame in frames], "frame_indices": [frame.index for frame in frames]}
         return predictor.predict(images, imgsz=imgsz, **limits, **asked)
 

@@ -15,21 +15,23 @@ from lib.config.base import ConfigError
 from lib.config.predict import Merge, Tta, View
 from lib.perception.streaming import clipped
 
-INPUT_STEP = 32  # YOLO's inputs are multiples of its coarsest stride, px
+INPUT_STEP = 32
+"""Of what a model's input sizes are multiples, px, unless it says so itself (`step`); YOLO's coarsest stride."""
 
 Run = Callable[[list[np.ndarray], int], list[np.ndarray]]
 """Frames (H, W, 3) uint8 RGB and the input size in px → per frame (N, 6): x1, y1, x2, y2 in px, score, class index."""
 
 
-def look_in_views(run: Run, frames: list[np.ndarray], tta: Tta, *, imgsz: int) -> list[np.ndarray]:
+def look_in_views(run: Run, frames: list[np.ndarray], tta: Tta, *, imgsz: int, step: int = INPUT_STEP) -> list[np.ndarray]:
     """Boxes (N, 6) float64 of each frame over all views. One plain view gives exactly what `run` gives.
 
+    imgsz: the model's input size, px; step: of what its input sizes are multiples, px.
     Raises ConfigError when a scale leaves the input size as it is.
     """
     per_view = []
     for view in tta.views:
         shown = [np.ascontiguousarray(frame[:, ::-1]) for frame in frames] if view.flip else frames
-        found = run(shown, view_imgsz(view, imgsz))
+        found = run(shown, view_imgsz(view, imgsz, step))
         per_view.append([back(boxes, view, width=frame.shape[1]) for boxes, frame in zip(found, frames, strict=True)])
     return [
         merge(list(boxes), tta.merge, width=frame.shape[1], height=frame.shape[0])
@@ -37,13 +39,13 @@ def look_in_views(run: Run, frames: list[np.ndarray], tta: Tta, *, imgsz: int) -
     ]
 
 
-def view_imgsz(view: View, imgsz: int) -> int:
-    """The model's input size, px, in this view: the nearest multiple of 32 to imgsz × scale."""
-    size = max(INPUT_STEP, round(imgsz * view.scale / INPUT_STEP) * INPUT_STEP) if view.scale != 1 else imgsz
+def view_imgsz(view: View, imgsz: int, step: int = INPUT_STEP) -> int:
+    """The model's input size, px, in this view: the nearest multiple of `step` to imgsz × scale."""
+    size = max(step, round(imgsz * view.scale / step) * step) if view.scale != 1 else imgsz
     if view.scale != 1 and size == imgsz:
         raise ConfigError(
             f"tta views: scale {view.scale} of input size {imgsz} px is {size} px again (sizes are multiples of "
-            f"{INPUT_STEP}). Hint: use at least {1 + INPUT_STEP / imgsz:.2f} or at most {1 - INPUT_STEP / imgsz:.2f}."
+            f"{step}). Hint: use at least {1 + step / imgsz:.2f} or at most {1 - step / imgsz:.2f}."
         )
     return size
 

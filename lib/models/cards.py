@@ -35,9 +35,9 @@ def card_of_file(file: Path, sha256: str | None = None) -> dict[str, Any]:
 def find_model(given: Path) -> tuple[Path, dict[str, Any]]:
     """The weights file and the card of a model as a person names it.
 
-    given: `model.json` of a training, the `model.weights` (or model.pt, model.onnx) beside it, `weights.json` of a weights
-    entry, a folder that holds one of them, or any .pt / .onnx file. Raises DataError when there is nothing, or when file
-    and card are not the same model; ConfigError when its training diverged.
+    given: `model.json` of a training, the `model.weights` (or model.pt, .onnx, .pth) beside it, `weights.json` of a weights
+    entry, a folder that holds one of them, or any .pt / .onnx / .pth file. Raises DataError when there is nothing, or when
+    file and card are not the same model; ConfigError when its training diverged.
     """
     if given.is_dir():
         cards = [given / name for name in ("model.json", "weights.json") if (given / name).is_file()]
@@ -53,7 +53,7 @@ def find_model(given: Path) -> tuple[Path, dict[str, Any]]:
     card = read_json(beside)
     if not isinstance(card, dict) or "format" not in card:
         raise DataError(
-            f"{beside}: not a model's card (it states no format). Hint: name model.json, or a .pt / .onnx file."
+            f"{beside}: not a model's card (it states no format). Hint: name model.json, or a .pt / .onnx / .pth file."
         )
     weights = beside.parent / str(card.get("file", "model.weights"))
     if not weights.is_file():

@@ -25,3 +25,5 @@ def test_settings_come_as_json_or_file(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     path.write_text('{"a": 1}')
     assert _program.read_settings('{"a": 1}') == _program.read_settings(str(path)) == {"a": 1}
+    path.write_text('{"identity": "f0", "stage": "train", "recipe": 3, "settings": {"a": 1}, "inputs": {}}')
+    assert _program.read_settings(str(path)) == {"a": 1, "recipe": 3}, "what made a result"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +13,7 @@ import pandas as pd
 import pytest
 
 from lib.models.cards import find_model
+from tests.conftest import PROJECT
 from tests.workflow.conftest import Tree
 
 pytestmark = pytest.mark.slow
@@ -53,7 +57,8 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
         card = json.loads((folder / "model.json").read_text())
         assert (card["engine"], card["status"], card["iterations"], card["effective_batch"]) == ("rfdetr", "finished", 2, 4)
         assert card["model"] == {"boxes": "rfdetr-nano", "masks": "rfdetr-seg-nano"}[row]
-        assert not (folder / "state").exists() and (folder / "model.pth").resolve().name == "model.weights"
+        assert (folder / "tensorboard").is_dir() and not (folder / "state").exists()
+        assert (folder / "model.pth").resolve().name == "model.weights"
         assert len(pd.read_csv(folder / "history.csv")) == 1
         assert find_model(folder)[1]["format"] == "rfdetr"
     scores = json.loads((results / "metrics/site/filled/seed=0/tta=none.json").read_text())
@@ -61,3 +66,28 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
     segments = pd.read_parquet(results / "predictions/site/filled/seed=0/tta=none.parquet")
     assert (segments["mask"] != "").all()
     assert not tree.planned("--", *boards), "nothing is made twice"
+    by_hand(tree)
+
+
+def by_hand(tree: Tree) -> None:
+    """The same training of another size, typed by hand with the settings that a result names."""
+    results = tree.folder / "results"
+    words = [
+        "--settings",
+        str(results / "train/site/masks/seed=0/meta.json"),
+        "--seed",
+        "0",
+        "--model-size",
+        "small",
+        "--output",
+        "by-hand/model.json",
+    ]
+    words += ["--subset", "results/subsets/site/all/seed=0.parquet", "--shards", "results/shards/site/bare/manifest.json"]
+    command = [sys.executable, "-m", "workflow_scripts.train", *words]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, cwd=tree.folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    card = json.loads((tree.folder / "by-hand/model.json").read_text())
+    assert (card["model"], card["input_size"]) == ("rfdetr-seg-small", 72)
+    recorded = json.loads((tree.folder / "by-hand/meta.json").read_text())["settings"]
+    assert recorded["training"]["model"] == "small"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lib.config import train_rfdetr
+from lib.config.base import ConfigError
 from lib.config.jobs import Jobs
 from lib.config.train import TrainingSettings
 from lib.config.train_rfdetr import DETECTORS, PML, SEGMENTERS, RfdetrSegSettings, RfdetrSettings, Size
@@ -143,6 +144,20 @@ def test_a_shorter_training_keeps_the_shape_of_its_schedule() -> None:
         None,
         None,
     )
+
+
+def test_another_size_has_its_own_input_size_unless_one_was_chosen() -> None:
+    given = RfdetrSettings(model="nano", lr=3e-4).resolved()
+    assert (given.of_size("small").model, given.of_size("small").imgsz, given.of_size("small").lr) == ("small", 512, 3e-4)
+    chosen = RfdetrSettings(model="nano", imgsz=320)
+    assert chosen.of_size("medium").imgsz == 320 and chosen.of_size("base").imgsz == 336, "a multiple that it takes"
+    with pytest.raises(ConfigError, match=r"--model-size smal: unknown. Hint: did you mean 'small'"):
+        given.of_size("smal")
+    assert TrainingSettings(model="yolo11n").of_size("s").model == "yolo11s"
+    assert TrainingSettings(model="yolov8n-p2").of_size("m").model == "yolov8m-p2"
+    assert TrainingSettings(model="yolo11n").of_size("yolo26x").model == "yolo26x"
+    with pytest.raises(ConfigError, match="model yolo11z is unknown"):
+        TrainingSettings(model="yolo11n").of_size("z")
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,9 @@ def test_views_are_really_looked_at() -> None:
 def test_a_scale_without_effect_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"scale 0\.95 of input size 160 px is 160 px again"):
         view_imgsz(View(scale=0.95), 160)
+    assert view_imgsz(View(scale=0.75), 560, 56) == 448, "RF-DETR base takes multiples of 56 px"
+    with pytest.raises(ConfigError, match=r"scale 1\.04 .*multiples of 56\).*at least 1\.10 or at most 0\.90"):
+        view_imgsz(View(scale=1.04), 560, 56)
 
 
 def test_settings_refuse_a_view_twice() -> None:
