@@ -240,7 +240,7 @@ class RfdetrPredictor:
         self.names = names
         self.step = config.patch_size * config.num_windows
         self._device = torch.device(device())
-        self._net = net.to(self._device).eval()
+        self.net = net.to(self._device).eval()
         self._post = PostProcess(num_select=config.num_select)
         self._mean = torch.tensor(MEANS, device=self._device)[:, None, None]
         self._deviation = torch.tensor(DEVIATIONS, device=self._device)[:, None, None]
@@ -291,7 +291,7 @@ class RfdetrPredictor:
         if imgsz % self.step or imgsz < 2 * self.step:
             near = max(2, round(imgsz / self.step)) * self.step
             raise ConfigError(f"input size {imgsz} px: this model takes multiples of {self.step} px. Hint: {near} is near.")
-        return self._net(torch.stack([self._image(frame, imgsz) for frame in frames]))
+        return self.net(torch.stack([self._image(frame, imgsz) for frame in frames]))
 
     def _image(self, frame: np.ndarray, imgsz: int) -> torch.Tensor:
         """(3, imgsz, imgsz) float32, scaled without smoothing and normalised as in training."""

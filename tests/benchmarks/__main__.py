@@ -21,6 +21,7 @@ PROGRAMS = (
     "decode",
     "coco_scores",
     "follow",
+    "rfdetr_video",
     "checkpoint",
     "loop",
     "engine_parts",

@@ -138,3 +138,9 @@ def test_price() -> None:
     rows = {row.what: row.ours for row in result.rows}
     assert rows["upper end of the interval / lower end, median over jobs"] > 1.1
     assert rows["error of the disk"] < 1.0
+
+
+@pytest.mark.slow
+def test_rfdetr_video() -> None:
+    facts = run("rfdetr_video").facts
+    assert facts["the same boxes"] is True and facts["boxes"]["ours"] > 10
