@@ -110,6 +110,9 @@ class TensorBoardLogger:
         self._step = step
 
     def state_dict(self) -> dict[str, Any]:
+        """What it says was told is on the disk."""
+        if self._writer is not None:
+            self._writer.flush()
         return {"step": self._step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
