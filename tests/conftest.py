@@ -7,11 +7,14 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.faults.counts import table
 
 PROJECT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("any machine", deadline=None)  # a first example may import a library; speed is for benchmarks
+settings.load_profile("any machine")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # put behind & by a script: programs started here would be deaf to it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
