@@ -20,8 +20,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # put behind & by a scrip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need a finished run first: they take longest, and another process can do the others meanwhile."""
-    items.sort(key=lambda item: "tree" not in item.fixturenames and "finished" not in item.fixturenames)
+    """The longest first, so that none is left over at the end: on Slurm (they mostly wait), then what needs a finished run."""
+
+    def place(item: pytest.Item) -> int:
+        folders = item.path.parts
+        if "slurm" in folders:
+            return 0 if item.path.stem == "test_failures" else 1
+        return 2 if {"tree", "finished", "demo"} & set(item.fixturenames) else 3
+
+    items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
