@@ -20,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # put behind & by a scrip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that none is left over at the end: on Slurm (they mostly wait), then what needs a finished run."""
+    """The longest first, so that none is left to the end: on Slurm (they mostly wait), then what needs a finished run."""
 
     def place(item: pytest.Item) -> int:
         folders = item.path.parts
