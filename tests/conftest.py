@@ -7,18 +7,28 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.faults.counts import table
 
 PROJECT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("any machine", deadline=None)  # a first example may import a library; speed is for benchmarks
+settings.load_profile("any machine")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # put behind & by a script: programs started here would be deaf to it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need a finished run first: they take longest, and another process can do the others meanwhile."""
-    items.sort(key=lambda item: "tree" not in item.fixturenames and "finished" not in item.fixturenames)
+    """The longest first, so that none is left to the end: on Slurm (they mostly wait), then what needs a finished run."""
+
+    def place(item: pytest.Item) -> int:
+        folders = item.path.parts
+        if "slurm" in folders:
+            return 0 if item.path.stem == "test_failures" else 1
+        return 2 if {"tree", "finished", "demo"} & set(item.fixturenames) else 3
+
+    items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -33,9 +33,13 @@ def test_a_launched_run_outlives_the_session_that_launched_it(folder: Folder) ->
     script = f"cd {folder.path}; {' '.join(words)}; echo returned; sleep 300"
     environment = folder.environment()
     shell = subprocess.Popen(
-        ["bash", "-c", script], start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["env", "--default-signal=HUP", "bash", "-c", script],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         env=environment,
-    )  # fmt: skip
+    )
     lines = [shell.stdout.readline() for _ in range(3)]
     found = re.fullmatch(r"run (\w+) has begun \(host .*, pid (\d+), .*\)\n", lines[0])
     assert found and lines[1].startswith("log: ") and lines[2] == "returned\n", lines

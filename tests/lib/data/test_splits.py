@@ -28,7 +28,7 @@ def test_sizes_worked_by_hand():
     assert split_sizes(3, [0.3333333333, 0.3333333333, 0.3333333333]) == [1, 1, 1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 500), st.lists(st.integers(1, 100), min_size=1, max_size=5))
 def test_sizes_keep_quota_and_total(total, weights):
     fractions = [weight / (sum(weights) + 7) for weight in weights]

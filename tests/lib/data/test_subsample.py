@@ -282,7 +282,7 @@ def test_quarters_are_nested(mode, unit):
     assert sets[0] < sets[1] < sets[2] < sets[3] == set(index["key"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.decimals(0, 1, places=3), st.integers(1, 300), st.integers(0, 2**31 - 1))
 def test_exact_size_without_float_noise(share, count, seed):
     """0.3 of 10 frames is 3, although 0.3 * 10 rounded up as binary numbers may not be; reference: decimal arithmetic."""

@@ -40,7 +40,9 @@ def test_tensorboard_shows_what_was_logged_and_hides_what_a_resume_takes_back(tm
     state: dict[str, Any] = {}
     for step in range(1, 9):
         first.log(step, {"train/loss": 1 / step, "val/AP": math.nan})
-        state = first.state_dict() if step == 5 else state
+        if step == 5:
+            state = first.state_dict()
+            assert [at for at, _ in scalars(tmp_path, "train/loss")] == [1, 2, 3, 4, 5], "a kill would leave all of it"
     first._writer.flush()  # and then killed: never closed
     second = TensorBoardLogger(tmp_path)
     second.load_state_dict(state)
