@@ -260,5 +260,6 @@ def _row_notes(rows: Sequence[_Row], board: Board, evaluate: EvaluateSettings) -
     notes.append("Training time: all seeds and all attempts together, failed ones included.")
     for row in rows:
         for cell in row.scored:
-            notes += [f"{row.variant}: {text}." for text in cell.scores.get("warnings", ())]
+            said = [*(cell.card or {}).get("warnings", ()), *cell.scores.get("warnings", ())]
+            notes += [f"{row.variant}: {text}." for text in said]
     return list(dict.fromkeys(notes))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,15 +40,17 @@ def train(
     threads: int,
     fingerprint: str,
     start: Path | None = None,
+    factors: Mapping[str, float] | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
     asked: StopRequest | None = None,
 ) -> TrainResult:
     """Train with these settings.
 
     names: the C classes, in the order of the labels. data: a folder in RF-DETR's layout (lib/data/coco_layout.py). start:
-    a .pth to start from. on_log: told `round` when one begins, epoch, steps, val_AP50, val_AP after it. asked: to leave
-    early. Raises ConfigError when a knob does not reach RF-DETR, DataError for damaged images, Preempted when it was asked
-    to leave (on_log is told lost_iterations and lost_seconds before).
+    a .pth to start from. factors: of `sampling`, by the stems of the training images. on_log: told `round` when one begins,
+    epoch, steps, val_AP50, val_AP after it. asked: to leave early. Raises ConfigError when a knob does not reach RF-DETR,
+    DataError for damaged images, Preempted when it was asked to leave (on_log is told lost_iterations and lost_seconds
+    before).
     """
     models.quiet_rfdetr()
     from lib.training.rfdetr_parts import Kept, SafeCheckpoints
@@ -60,7 +62,7 @@ def train(
     if kept is None:
         shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True, exist_ok=True)
-    run = Run(settings, names=names, data=data, state=state, seed=seed, threads=threads, start=start)
+    run = Run(settings, names=names, data=data, state=state, seed=seed, threads=threads, start=start, factors=factors)
     if kept is not None and done:
         return run.result(kept, resumed_from=kept.epoch, status="finished", iterations=kept.step)
     return run.train(
@@ -114,6 +116,7 @@ class Run:
         seed: int,
         threads: int,
         start: Path | None,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
         self.settings = settings
         self.names = names
@@ -122,6 +125,7 @@ class Run:
         self.seed = seed
         self.threads = threads
         self.start = start
+        self.factors = factors
         self.pieces = rfdetr_knobs.pieces(settings, Running.of_this_run())
 
     def train(
@@ -191,7 +195,7 @@ class Run:
                 module = RFDETRModelModule(config, told)
             if self.start is not None:
                 models.fill(module.model, self.start, self.names, config)
-            images = Images(config, told, self.settings, seed=self.seed)
+            images = Images(config, told, self.settings, seed=self.seed, factors=self.factors)
             trainer = build_trainer(
                 told.model_copy(update={"resume": str(self.state / kept.checkpoint)}) if kept.epoch else told,
                 config,

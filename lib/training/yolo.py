@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,7 @@ def train(
     threads: int,
     fingerprint: str,
     start: Path | None = None,
+    factors: Mapping[str, float] | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
     asked: StopRequest | None = None,
 ) -> TrainResult:
@@ -63,7 +64,8 @@ def train(
 
     names: the C classes, in the order of the labels' indices. train_images, val_images: files in folders `images`, with
     YOLO label files in sibling folders `labels`; private copies, as ultralytics leaves a cache beside them. start: a .pt to
-    start from. on_log: told `round` when one begins, epoch, steps, val_AP50, val_AP after it. asked: to leave early.
+    start from. factors: of `sampling`, by the stems of the training images. on_log: told `round` when one begins, epoch,
+    steps, val_AP50, val_AP after it. asked: to leave early.
     Raises ConfigError when a knob does not reach ultralytics or the batch does not fit, DataError for missing or damaged
     images, Preempted when it was asked to leave (on_log is told lost_iterations and lost_seconds before).
     """
@@ -82,6 +84,7 @@ def train(
             threads=threads,
             fingerprint=fingerprint,
             start=start,
+            factors=factors,
             on_log=on_log,
             asked=asked,
         )

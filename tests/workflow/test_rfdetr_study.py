@@ -17,6 +17,7 @@ pytest.importorskip("rfdetr")
 
 SMALL: dict[str, Any] = {"num_queries": 10, "group_detr": 1, "batch": 2, "accumulate": 2, "lr": 3e-4, "multi_scale": "off"}
 SMALL |= {"scale_jitter": False, "budget": {"iterations": 2, "evaluations": 1}}
+RARE = {"kind": "repeat_factor", "threshold": 0.99}
 STUDY: dict[str, Any] = {
     "weights": {"trained": {"variant": "boxes", "dataset": "site"}},
     "detectors": {"own": {"kind": "rfdetr", "weights": "trained", "conf": 0.01, "stride": 8, "splits": ["val"]}},
@@ -25,7 +26,7 @@ STUDY: dict[str, Any] = {
     "arms": {"all": {"shardset": "bare", "background": "all"}},
     "trainings": {"rfdetr": SMALL | {"imgsz": 64}, "segmentation": SMALL | {"imgsz": 72}},
     "variants": {
-        "boxes": {"arm": "all", "size": "tiny", "training": {"engine": "rfdetr"}},
+        "boxes": {"arm": "all", "size": "tiny", "training": {"engine": "rfdetr", "sampling": RARE}},
         "prior": {"kind": "floor", "floor": "prior", "arm": "all", "size": "tiny"},
         "masks": {"task": "segmentation", "arm": "all", "size": "tiny"},
         "filled": {"task": "segmentation", "kind": "floor", "floor": "prior", "arm": "all", "size": "tiny"},
@@ -53,6 +54,7 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
         card = json.loads((folder / "model.json").read_text())
         assert (card["engine"], card["status"], card["iterations"], card["effective_batch"]) == ("rfdetr", "finished", 2, 4)
         assert card["model"] == {"boxes": "rfdetr-nano", "masks": "rfdetr-seg-nano"}[row]
+        assert ("repeat_factors" in card) == (row == "boxes")
         assert not (folder / "state").exists() and (folder / "model.pth").resolve().name == "model.weights"
         assert len(pd.read_csv(folder / "history.csv")) == 1
         assert find_model(folder)[1]["format"] == "rfdetr"
