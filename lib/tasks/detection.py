@@ -92,8 +92,10 @@ def _repeats(settings: Any, reader: ShardReader, keys: list[str]) -> tuple[dict[
     boxes = repeat_factor.counted(index["classes"].tolist(), index["instances"].tolist(), reader.classes)
     of_class = repeat_factor.class_factors(boxes, settings.sampling)
     of_image = repeat_factor.image_factors(boxes, of_class)
-    said: dict[str, Any] = {"repeat_factors": dict(zip(reader.classes, of_class.round(6).tolist(), strict=True))}
-    said["repeated_images"] = {"images": len(keys), "per_pass": round(float(of_image.sum()), 3)}
+    factors = dict(zip(reader.classes, of_class.round(6).tolist(), strict=True))
+    per_pass = round(float(of_image.sum()), 3)
+    drawn = settings.sampling.model_dump() | {"factors": factors, "images": len(keys), "images_per_pass": per_pass}
+    said: dict[str, Any] = {"sampling": drawn}
     if why := repeat_factor.without_effect(boxes, settings.sampling, reader.classes):
         print(f"warning: training.{why}. Hint: a higher threshold, or leave it out.", file=sys.stderr)
         said["warnings"] = [why]

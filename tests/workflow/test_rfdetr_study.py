@@ -54,7 +54,7 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
         card = json.loads((folder / "model.json").read_text())
         assert (card["engine"], card["status"], card["iterations"], card["effective_batch"]) == ("rfdetr", "finished", 2, 4)
         assert card["model"] == {"boxes": "rfdetr-nano", "masks": "rfdetr-seg-nano"}[row]
-        assert ("repeat_factors" in card) == (row == "boxes")
+        assert ("sampling" in card) == (row == "boxes")
         assert not (folder / "state").exists() and (folder / "model.pth").resolve().name == "model.weights"
         assert len(pd.read_csv(folder / "history.csv")) == 1
         assert find_model(folder)[1]["format"] == "rfdetr"
