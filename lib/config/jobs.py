@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from lib.config.base import ConfigError, canonical, identity
 from lib.config.detect import Detector, ModelDetector
 from lib.config.study import Study
+from lib.config.tasks import TASKS
 from lib.config.track import is_floor
 
 RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
@@ -108,6 +109,7 @@ class Jobs:
     def export_predictions(self, wildcards: Wildcards) -> str:
         predict = self.study.predict
         values = {"export": identity(self.study.export), "splits": predict.splits, "stride": predict.stride}
+        values["table"] = TASKS[self.study.find("variants", wildcards.variant).task].predictions
         return self._text("export", values)
 
     def export_tracks(self, wildcards: Wildcards) -> str:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from lib.config.base import ConfigError, nearest
 from lib.config.leaderboard import Board
 from lib.config.study import Study
-from lib.config.tasks import DETECTIONS, TASKS
+from lib.config.tasks import DRAWN, TASKS
 from lib.config.track import is_floor
 
 KINDS = ("videos", "tracks", "shards", "arms", "models", "metrics", "leaderboards", "figures", "exports")
@@ -154,7 +154,7 @@ def _figures(study: Study, chosen: Chosen) -> Iterator[str]:
 def _exports(study: Study, chosen: Chosen) -> Iterator[str]:
     for dataset, variant, seed, tta in _cells(study, chosen):
         entry = study.variants[variant]
-        if entry.kind != "floor" and TASKS[entry.task].predictions == DETECTIONS:
+        if entry.kind != "floor" and TASKS[entry.task].predictions in DRAWN:
             yield f"results/exports/{dataset}/{variant}/seed={seed}/tta={tta}/index.json"
     for dataset, detector, tracker in _track_cells(study, chosen):
         if not is_floor(study.trackers[tracker]):
