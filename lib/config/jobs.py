@@ -159,5 +159,20 @@ class Jobs:
         """What a row of a board of trackers is: a tracker, or the floor of its detector."""
         return "floor" if is_floor(self.study.trackers[tracker]) else "tracker"
 
+    def summary(self, wildcards: Wildcards) -> str:
+        """What a run is called and was asked; also what is for people: a new description rewrites the summary only."""
+        variant = self.study.find("variants", wildcards.variant)
+        values: dict[str, Any] = {"name": wildcards.variant, "description": variant.description}
+        values |= {"study": self.study.study, "dataset": wildcards.dataset}
+        values["trained_on"] = self.study.trained_on(wildcards.variant, wildcards.dataset)
+        values |= {
+            "task": variant.task,
+            "kind": variant.floor or variant.kind,
+            "size": self.study.size_of(wildcards.variant),
+        }
+        values |= {"seed": int(wildcards.seed), "views": wildcards.tta}
+        values["arm"] = {"name": variant.arm} | self._entry("arms", variant.arm) if variant.arm else None
+        return self._text("summary", values)
+
     def figures(self, wildcards: Wildcards) -> str:
         return self._text("report", identity(self.study.report))

@@ -86,6 +86,30 @@ def _csv_cell(value: Any) -> str:
     return str(csv_cell(value))
 
 
+def text(ranking: Ranking) -> str:
+    """Columns for a terminal, the footnotes and the sections; as wide as its rows are."""
+    table = _table(ranking)
+    parts = [f"{ranking.heading} ({ranking.subject})"]
+    sides = [column.text for column in table.columns]
+    parts.append(_aligned([[column.title for column in table.columns], *(row.cells for row in table.rows)], sides))
+    parts += ["\n".join(f"- {note}" for note in ranking.notes)]
+    for section in sections(ranking):
+        words = [number < section.text for number in range(len(section.columns))]
+        parts.append(f"{section.title}\n{_aligned([section.columns, *section.rows], words)}")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _aligned(rows: list[list[str]], words: list[bool]) -> str:
+    """Rows of cells in columns: words to the left, figures to the right."""
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(len(row[number]) for row in cells) for number in range(len(words))]
+    lines = [
+        [cell.ljust(width) if word else cell.rjust(width) for cell, width, word in zip(row, widths, words, strict=True)]
+        for row in cells
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
 def markdown(ranking: Ranking, picture: str | None = None) -> str:
     """A GitHub table under a heading, followed by the footnotes, the sections and the picture of that name."""
     table = _table(ranking)
@@ -236,3 +260,7 @@ def _duration(row: dict[str, Any]) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+FORMS: dict[str, Callable[[Ranking], str]] = {"text": text, "markdown": markdown, "csv": csv_text}
+"""How a board is printed."""
