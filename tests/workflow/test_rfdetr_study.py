@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from lib.models.cards import find_model
+from tests.conftest import PROJECT
 from tests.workflow.conftest import Tree
 
 pytestmark = pytest.mark.slow
@@ -44,7 +48,8 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
     tree = fresh(STUDY)
     boards = [f"results/leaderboards/site/{name}.csv" for name in ("by_boxes", "by_masks")]
     found = "results/detections/site/own/chunk=0.parquet"
-    tree.snakemake("--", *boards, found)
+    runs = [f"results/summaries/site/{row}/seed=0/tta=none/summary.json" for row in ("boxes", "masks", "filled")]
+    tree.snakemake("--", *boards, *runs, found)
     assert set(pd.read_parquet(tree.folder / found).columns) >= {"video", "frame", "class", "score", "x1"}
     results = tree.folder / "results"
     for name, row, floor in (("by_boxes", "boxes", "prior"), ("by_masks", "masks", "filled")):
@@ -58,8 +63,27 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
         assert not (folder / "state").exists() and (folder / "model.pth").resolve().name == "model.weights"
         assert len(pd.read_csv(folder / "history.csv")) == 1
         assert find_model(folder)[1]["format"] == "rfdetr"
+    for row in ("boxes", "masks"):
+        drawn = tree.folder / f"results/exports/site/{row}/seed=0/tta=none"
+        summary = json.loads((results / f"summaries/site/{row}/seed=0/tta=none/summary.json").read_text())
+        assert summary["engine"] == "rfdetr" and (summary["micro_batch"], summary["effective_batch"]) == (2, 4)
+        assert summary["inference"] and (tree.folder / summary["inference"][0]["media"]).is_file()
+        found = json.loads(next(drawn.glob("*_detections.json")).read_text())["annotations"]
+        assert found and all(("segmentation" in one) == (row == "masks") for one in found)
+    by_hand(tree, results)
     scores = json.loads((results / "metrics/site/filled/seed=0/tta=none.json").read_text())
     assert scores["boxes"]["AP50"] > 0, "the floor's boxes are scored beside its masks"
     segments = pd.read_parquet(results / "predictions/site/filled/seed=0/tta=none.parquet")
     assert (segments["mask"] != "").all()
     assert not tree.planned("--", *boards), "nothing is made twice"
+
+
+def by_hand(tree: Tree, results: Path) -> None:
+    """A model with masks on a video of one's own."""
+    video = next((results / "videos/site/raw/videos").glob("*test*.mp4"))
+    model, out = results / "train/site/masks/seed=0/model.json", tree.folder / "found"
+    words = ["--model", str(model), "--video", str(video), "--out", str(out)]
+    subprocess.run([sys.executable, "-m", "workflow_scripts.predict", *words], check=True, cwd=PROJECT, capture_output=True)
+    (file,) = out.glob("*_detections.json")
+    found = json.loads(file.read_text())["annotations"]
+    assert found and all(one["segmentation"]["counts"] for one in found)
