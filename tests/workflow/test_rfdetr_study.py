@@ -82,7 +82,7 @@ def by_hand(tree: Tree, results: Path) -> None:
     """A model with masks on a video of one's own."""
     video = next((results / "videos/site/raw/videos").glob("*test*.mp4"))
     model, out = results / "train/site/masks/seed=0/model.json", tree.folder / "found"
-    words = ["--model", str(model), "--video", str(video), "--out", str(out)]
+    words = ["--model", str(model), "--video", str(video), "--out", str(out), "--conf", "0.001", "--stride", "4"]
     subprocess.run([sys.executable, "-m", "workflow_scripts.predict", *words], check=True, cwd=PROJECT, capture_output=True)
     (file,) = out.glob("*_detections.json")
     found = json.loads(file.read_text())["annotations"]
