@@ -26,6 +26,7 @@ rule all:
         targets("leaderboards"),
         targets("figures"),
         targets("exports"),
+        targets("summaries"),
 
 
 include: "rules/download.smk"

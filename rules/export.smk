@@ -24,7 +24,11 @@ rule export_predictions:
         runtime=120,
     params:
         settings=jobs.export_predictions,
-        code=inputs.code("workflow_scripts/export.py", "lib/inference/export.py"),
+        code=inputs.code(
+            "workflow_scripts/export.py",
+            "lib/inference/export.py",
+            "lib/inference/draw.py",
+        ),
     message:
         "Drawing {wildcards.variant}'s boxes (seed {wildcards.seed}, views {wildcards.tta}) on videos of {wildcards.dataset}."
     shell:
@@ -51,7 +55,11 @@ rule export_tracks:
         runtime=120,
     params:
         settings=jobs.export_tracks,
-        code=inputs.code("workflow_scripts/export.py", "lib/inference/export.py"),
+        code=inputs.code(
+            "workflow_scripts/export.py",
+            "lib/inference/export.py",
+            "lib/inference/draw.py",
+        ),
     message:
         "Drawing tracks of {wildcards.detector} with {wildcards.tracker} on videos of {wildcards.dataset}."
     shell:

@@ -1,7 +1,8 @@
 # Leaderboard: all rows of one board, with intervals, floors, ties and what each row cost.
 #
 # NEEDS    metrics, model cards and arm counts of every cell that the board lists; or the tracks' metrics
-# MAKES    {board}.csv .md .png .html; the picture and the page go into `snakemake --report`
+# MAKES    {board}.csv .md .png .html; the picture and the page go into `snakemake --report`. Beside them, undeclared, where
+#          arms differ in frames: {board}.frames.png, which the page holds too
 
 
 BOARD_CODE = [
@@ -12,6 +13,8 @@ BOARD_CODE = [
         "ranking",
         "unit_scores",
         "page",
+        "sections",
+        "frames_figure",
         "plots",
         "style",
     )

@@ -1,7 +1,7 @@
-# Report: pictures for `snakemake --report`: how trainings went, and what the arms of a study hold.
+# Report: pictures for `snakemake --report`: how trainings went, and what the arms of a study hold; and a summary per run.
 #
-# NEEDS    history.csv and model.json of a trained variant; counts of the arms
-# MAKES    curves.png, and arms/seed={seed}.png. Restyling them never trains again.
+# NEEDS    history.csv and model.json of a trained variant; counts of the arms; scores and drawn videos of a run
+# MAKES    curves.png, and arms/seed={seed}.png. Restyling them never trains again. summary.json and class_info.json
 
 
 rule plot_curves:
@@ -72,3 +72,30 @@ rule plot_arms:
     shell:
         "python -m workflow_scripts.report arms --settings {params.settings:q} --counts {input.counts:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+rule summarise:
+    input:
+        card=inputs.tested_model,
+        scores="results/metrics/{dataset}/{variant}/seed={seed}/tta={tta}.json",
+        counts=inputs.tested_counts,
+        exports=inputs.tested_exports,
+    output:
+        summary="results/summaries/{dataset}/{variant}/seed={seed}/tta={tta}/summary.json",
+        classes="results/summaries/{dataset}/{variant}/seed={seed}/tta={tta}/class_info.json",
+    log:
+        "results/logs/summaries/{dataset}/{variant}/seed={seed}/tta={tta}.log",
+    benchmark:
+        "results/benchmarks/summaries/{dataset}/{variant}/seed={seed}/tta={tta}.tsv"
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    params:
+        settings=jobs.summary,
+        code=inputs.code("workflow_scripts/report.py", "lib/reporting/summary.py"),
+    message:
+        "Summing up {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}, views {wildcards.tta}."
+    shell:
+        "python -m workflow_scripts.report summary --settings {params.settings:q} --card {input.card:q}"
+        " --scores {input.scores:q} --counts {input.counts:q} --exports {input.exports:q} --output {output.summary:q}"
+        " > {log:q} 2>&1"

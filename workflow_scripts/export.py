@@ -17,12 +17,10 @@ from lib.inference.export import export_videos
 from lib.tables import read_table
 from workflow_scripts import _program
 
-TABLES = {"predictions": "detections", "tracks": "tracks"}
-
 
 def main() -> None:
     arguments = _program.parser(__doc__)
-    arguments.add_argument("kind", choices=sorted(TABLES))
+    arguments.add_argument("kind", choices=["predictions", "tracks"])
     _program.add_settings(arguments)
     arguments.add_argument("--manifest", type=Path, required=True)
     arguments.add_argument("--classes", type=Path, required=True)
@@ -31,7 +29,8 @@ def main() -> None:
     given = arguments.parse_args()
 
     settings = ExportSettings.model_validate(given.settings["export"])
-    rows = pd.concat([read_table(path, TABLES[given.kind]) for path in given.boxes], ignore_index=True)
+    table = given.settings["table"] if given.kind == "predictions" else "tracks"
+    rows = pd.concat([read_table(path, table) for path in given.boxes], ignore_index=True)
     manifest = read_table(given.manifest, "manifest")
     videos = manifest[manifest["split"].isin(given.settings["splits"])] if given.settings["splits"] else manifest
     videos = videos[videos["kind"] != "none"].reset_index(drop=True)

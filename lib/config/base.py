@@ -32,7 +32,7 @@ class Section(BaseModel):
     """One block of settings: unknown keys are refused, values do not change after validation.
 
     A field marked with `shown()` is for display or logging only: it never enters the settings that a job is given, so
-    editing it reruns nothing.
+    editing it reruns nothing. One marked with `added()` enters them only where it says something.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -53,6 +53,11 @@ class Section(BaseModel):
 def shown(default: Any = None, description: str = "", **limits: Any) -> Any:
     """A field that no result depends on and no job's settings hold (titles, licences, limits of a site)."""
     return Field(default, description=description, json_schema_extra={"shown": True}, **limits)
+
+
+def added(default: Any = None, description: str = "", **limits: Any) -> Any:
+    """A field that came after results had been made: at its default no job's settings hold it, so that these stay."""
+    return Field(default, description=description, json_schema_extra={"added": True}, **limits)
 
 
 def refuse_idle(section: Section, *names: str, needs: str) -> None:
@@ -85,8 +90,8 @@ def identity(section: BaseModel) -> dict[str, Any]:
     fields = type(section).model_fields
     values: dict[str, Any] = {}
     for key, field in fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("shown"):
+        mark = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        if mark.get("shown") or (mark.get("added") and getattr(section, key) == field.default):
             continue
         values[key] = _plain(getattr(section, key))
     return values

@@ -30,7 +30,7 @@ FOLDERS: dict[str, str] = {
 }
 PLAIN: dict[str, str] = {
     "Snakefile": "the stages in DAG order, `rule all`, named targets, banner",
-    "config/": "config.yaml (the demo), datasets/, studies/, README.md (every setting), schema.json",
+    "config/": "config.yaml (the demo), studies/; their datasets/, arms/, trainings/; README.md (settings), schema.json",
     "profiles/": "default: switches that hold everywhere; slurm, slurm-requeue: templates of yours",
     "envs/": "conda twins of the lock",
     "results/": "everything produced (README.md says where); git-ignored",

@@ -15,6 +15,7 @@ from lib.config.detect import ModelDetector
 from lib.config.jobs import Jobs, Wildcards
 from lib.config.raw import RawInputs, raw_inputs, sequences_without_pictures
 from lib.config.study import Study
+from lib.config.targets import is_exported
 from lib.config.tasks import TASKS
 from lib.config.track import needs_pixels
 from lib.files import sha256_file, sha256_text
@@ -134,6 +135,20 @@ class Inputs:
     def tested_model(self, wildcards: Wildcards) -> str:
         on = self.study.trained_on(wildcards.variant, wildcards.dataset)
         return _model(on, wildcards.variant, wildcards.seed)
+
+    def tested_counts(self, wildcards: Wildcards) -> str | list[str]:
+        """Counts of the arm that the tested model was trained on."""
+        arm = self.study.find("variants", wildcards.variant).arm
+        on = self.study.trained_on(wildcards.variant, wildcards.dataset)
+        return f"results/subsets/{on}/{arm}/seed={wildcards.seed}.counts.json" if arm else []
+
+    def tested_exports(self, wildcards: Wildcards) -> str | list[str]:
+        """Index of what is drawn of the tested model; of floors nothing is."""
+        variant = self.study.find("variants", wildcards.variant)
+        if not is_exported(variant):
+            return []
+        place = f"{wildcards.dataset}/{wildcards.variant}/seed={wildcards.seed}/tta={wildcards.tta}"
+        return f"results/exports/{place}/index.json"
 
     def tested_shards(self, wildcards: Wildcards) -> str | list[str]:
         """Shards whose samples are predicted, for a task that reads those: its arm's shardset, of the tested dataset.

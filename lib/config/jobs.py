@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from lib.config.base import ConfigError, canonical, identity
 from lib.config.detect import Detector, ModelDetector
 from lib.config.study import Study
+from lib.config.tasks import TASKS
 from lib.config.track import is_floor
 
 RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
@@ -108,6 +109,7 @@ class Jobs:
     def export_predictions(self, wildcards: Wildcards) -> str:
         predict = self.study.predict
         values = {"export": identity(self.study.export), "splits": predict.splits, "stride": predict.stride}
+        values["table"] = TASKS[self.study.find("variants", wildcards.variant).task].predictions
         return self._text("export", values)
 
     def export_tracks(self, wildcards: Wildcards) -> str:
@@ -156,6 +158,21 @@ class Jobs:
     def _kind_of(self, tracker: str) -> str:
         """What a row of a board of trackers is: a tracker, or the floor of its detector."""
         return "floor" if is_floor(self.study.trackers[tracker]) else "tracker"
+
+    def summary(self, wildcards: Wildcards) -> str:
+        """What a run is called and was asked; also what is for people: a new description rewrites the summary only."""
+        variant = self.study.find("variants", wildcards.variant)
+        values: dict[str, Any] = {"name": wildcards.variant, "description": variant.description}
+        values |= {"study": self.study.study, "dataset": wildcards.dataset}
+        values["trained_on"] = self.study.trained_on(wildcards.variant, wildcards.dataset)
+        values |= {
+            "task": variant.task,
+            "kind": variant.floor or variant.kind,
+            "size": self.study.size_of(wildcards.variant),
+        }
+        values |= {"seed": int(wildcards.seed), "views": wildcards.tta}
+        values["arm"] = {"name": variant.arm} | self._entry("arms", variant.arm) if variant.arm else None
+        return self._text("summary", values)
 
     def figures(self, wildcards: Wildcards) -> str:
         return self._text("report", identity(self.study.report))

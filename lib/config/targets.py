@@ -9,10 +9,11 @@ from fnmatch import fnmatchcase
 from lib.config.base import ConfigError, nearest
 from lib.config.leaderboard import Board
 from lib.config.study import Study
-from lib.config.tasks import DETECTIONS, TASKS
+from lib.config.tasks import DRAWN, TASKS
 from lib.config.track import is_floor
+from lib.config.variants import Variant
 
-KINDS = ("videos", "tracks", "shards", "arms", "models", "metrics", "leaderboards", "figures", "exports")
+KINDS = ("videos", "tracks", "shards", "arms", "models", "metrics", "leaderboards", "figures", "exports", "summaries")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def study_targets(study: Study, kind: str, chosen: Chosen | None = None) -> list
         "leaderboards": _leaderboards,
         "figures": _figures,
         "exports": _exports,
+        "summaries": _summaries,
     }
     return list(dict.fromkeys(makers[kind](study, chosen or choose(study, None))))
 
@@ -151,10 +153,19 @@ def _figures(study: Study, chosen: Chosen) -> Iterator[str]:
             yield f"results/figures/{on}/{arm.shardset}.arms/seed={seed}.png"
 
 
+def is_exported(variant: Variant) -> bool:
+    """Whether what it predicts is drawn and written for people: boxes and masks, of what has looked at the pixels."""
+    return variant.kind != "floor" and TASKS[variant.task].predictions in DRAWN
+
+
+def _summaries(study: Study, chosen: Chosen) -> Iterator[str]:
+    for dataset, variant, seed, tta in _cells(study, chosen):
+        yield f"results/summaries/{dataset}/{variant}/seed={seed}/tta={tta}/summary.json"
+
+
 def _exports(study: Study, chosen: Chosen) -> Iterator[str]:
     for dataset, variant, seed, tta in _cells(study, chosen):
-        entry = study.variants[variant]
-        if entry.kind != "floor" and TASKS[entry.task].predictions == DETECTIONS:
+        if is_exported(study.variants[variant]):
             yield f"results/exports/{dataset}/{variant}/seed={seed}/tta={tta}/index.json"
     for dataset, detector, tracker in _track_cells(study, chosen):
         if not is_floor(study.trackers[tracker]):

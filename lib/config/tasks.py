@@ -15,8 +15,9 @@ from lib.config.train_base import Training
 from lib.config.train_engines import detector_settings
 from lib.config.train_rfdetr import RfdetrSegSettings
 
-DETECTIONS = "detections"
-"""Predictions that can be drawn and exported as boxes."""
+DETECTIONS, SEGMENTS = "detections", "segments"
+DRAWN = (DETECTIONS, SEGMENTS)
+"""Predictions that can be drawn and exported: boxes, and boxes with masks."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ TASKS: dict[str, Task] = {
     ),
     "segmentation": Task(
         training=RfdetrSegSettings,
-        predictions="segments",
+        predictions=SEGMENTS,
         truths=("frames", "boxes"),
         metrics={
             "AP": _over_classes("average precision of masks, mean over IoU 0.50:0.05:0.95 (COCO, 101 recall points)"),

@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from lib.config.base import ConfigError, Name, Section, nearest
+from lib.config.base import ConfigError, Name, Section, added, nearest
 from lib.config.train_base import Training
 from lib.config.train_optim import Mode
+from lib.config.train_sampling import Sampling
 
 ENGINES = ("yolo", "rfdetr")
 """What trains detectors; the settings of rfdetr are in train_rfdetr.py."""
@@ -126,6 +127,9 @@ class TrainingSettings(Training):
         default_factory=lambda: Budget(epochs=100),
         description="{iterations, evaluations} (the same for all arms) or {epochs}; `epochs: N` in place of `budget` is "
         "short for {epochs: N}.",
+    )
+    sampling: Sampling | None = added(
+        None, "{kind, threshold}: images with rare classes come more often; null = every image as often as any other."
     )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many evaluations without a better AP on val; null = use the whole budget."

@@ -13,10 +13,11 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from lib.config.base import ConfigError, Name, nearest, refuse_idle
+from lib.config.base import ConfigError, Name, added, nearest, refuse_idle
 from lib.config.train import Budget, epochs_alone
 from lib.config.train_base import Training
 from lib.config.train_optim import Mode
+from lib.config.train_sampling import Sampling
 
 PML = "PML-1.0"
 _log = logging.getLogger(__name__)
@@ -102,6 +103,9 @@ class RfdetrSettings(Training):
         default_factory=lambda: Budget(epochs=50),
         description="{iterations, evaluations} (the same for all arms) or {epochs}; `epochs: N` in place of `budget` is "
         "short for {epochs: N}.",
+    )
+    sampling: Sampling | None = added(
+        None, "{kind, threshold}: images with rare classes come more often; null = every image as often as any other."
     )
     lr: float = Field(1e-4, gt=0, le=1, description="Highest learning rate of all but the backbone.")
     lr_encoder: float = Field(1.5e-4, gt=0, le=1, description="Highest learning rate of the backbone's last layer.")

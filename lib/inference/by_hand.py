@@ -22,6 +22,7 @@ from lib.data.video import probe
 from lib.files import DataError, sha256_file
 from lib.inference.export import export_videos
 from lib.inference.predict import predict_videos
+from lib.inference.predict_masks import predict_masks
 from lib.models import load_predictor
 from lib.models.cards import find_model
 from lib.perception.streaming import rate
@@ -75,9 +76,10 @@ def predict_by_hand(
     """Run a model over files and write `{video}_detections.json` and `detected_{video}.mp4` (.jpg for images) into `out`.
 
     model: what `find_model` takes. tracker: kind of tracker whose ids are drawn and written (its default settings), None =
-    boxes only. imgsz: input size in px, None = the one that the model was trained at. Files that `out` holds already stay,
-    those of the same videos are replaced. Returns what index.json of an export holds, with the counts per class
-    and the warnings about damaged files, of which the frames before the damage were looked at.
+    boxes, and masks of a model that has them (unless frames are looked at again). imgsz: input size in px, None = the one
+    that the model was trained at. Files that `out` holds already stay, those of the same videos are replaced. Returns what
+    index.json of an export holds, with the counts per class and the warnings about damaged files, of which the frames
+    before the damage were looked at.
 
     Raises ConfigError for a floor (it looks at no picture) or an unknown tracker, DataError for a damaged model or video.
     """
@@ -87,7 +89,11 @@ def predict_by_hand(
     videos, warnings = table_of(files)
     _refuse_own_input(videos, out)
     predictor = load_predictor(weights, card)
-    rows, _ = predict_videos(videos, predictor, settings, tta, imgsz=imgsz or int(card["input_size"]), progress=progress)
+    size, plain = imgsz or int(card["input_size"]), tta == Tta() and tracker is None
+    if card.get("task") == "segmentation" and plain:
+        rows = predict_masks(videos, predictor, settings, imgsz=size, progress=progress)
+    else:
+        rows, _ = predict_videos(videos, predictor, settings, tta, imgsz=size, progress=progress)
     if tracker is not None:
         rows = _tracked(videos, rows, tracker, settings.stride)
     origin = {"file": str(weights), "sha256": card.get("sha256") or sha256_file(weights)}

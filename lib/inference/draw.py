@@ -1,5 +1,5 @@
-"""Boxes and labels on frames, legible at any frame size, by supervision. Not here: which boxes and where the pictures go
-(export.py)."""
+"""Boxes, masks and labels on frames, legible at any frame size, by supervision. Not here: which ones are drawn, and where
+the pictures go (export.py)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Painter:
         self.size = size
         shorter = min(size)
         palette = sv.ColorPalette.from_hex(list(COLOURS))
+        self.masks = sv.MaskAnnotator(color=palette, opacity=0.45)
         self.boxes = sv.BoxAnnotator(color=palette, thickness=max(2, round(shorter / 240)))
         self.labels = sv.LabelAnnotator(
             color=palette,
@@ -38,7 +39,10 @@ class Painter:
         )
 
     def paint(self, image: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
-        """image (H, W, 3) uint8 RGB and its DETECTIONS or TRACKS rows → the drawn frame, (h, w, 3) uint8 RGB of `size`."""
+        """The drawn frame, (h, w, 3) uint8 RGB of `size`.
+
+        image: (H, W, 3) uint8 RGB. rows: DETECTIONS, SEGMENTS or TRACKS of this frame.
+        """
         import cv2
         import supervision as sv
 
@@ -54,10 +58,22 @@ class Painter:
                 xyxy=rows[["x1", "y1", "x2", "y2"]].to_numpy() * scale,
                 class_id=colour.to_numpy(dtype=int) % len(COLOURS),
                 confidence=rows["score"].to_numpy(),
+                mask=_masks(rows, (height, width), self.size) if "mask" in rows.columns else None,
             )
+            if found.mask is not None:
+                canvas = self.masks.annotate(canvas, found)
             labels = [_label(row, tracked) for row in rows.to_dict("records")]
             canvas = self.labels.annotate(self.boxes.annotate(canvas, found), found, labels=labels)
         return np.ascontiguousarray(canvas[:, :, ::-1])
+
+
+def _masks(rows: pd.DataFrame, shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Masks (N, h, w) bool of SEGMENTS rows at the drawn size; shape: (height, width) of the frame, size: (w, h)."""
+    import cv2
+    from pycocotools import mask
+
+    coded = [{"size": list(shape), "counts": counts} for counts in rows["mask"]]
+    return np.stack([cv2.resize(mask.decode(one), size, interpolation=cv2.INTER_NEAREST) > 0 for one in coded])
 
 
 def _label(row: dict[str, object], tracked: bool) -> str:

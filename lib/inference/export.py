@@ -33,11 +33,11 @@ def export_videos(
 ) -> dict[str, Any]:
     """Write `{video}_detections.json` for all videos and `detected_{video}.mp4` (.jpg for images) for the first ones.
 
-    videos: MANIFEST rows. rows: DETECTIONS or TRACKS of them. classes: their order gives category ids (from 1) and colours.
-    model: what `info.model` says of the origin (names, sha256, …). stride: every how many frames was looked at; the
-    drawn video holds those frames only and plays at its natural speed. Returns what it also writes to `index.json`, last:
-    one entry per video with its files. Files of an earlier export that are no longer named there are removed.
-    whole_folder: false = the folder is somebody's own: nothing is removed and no `index.json` is written.
+    videos: MANIFEST rows. rows: DETECTIONS, SEGMENTS or TRACKS of them. classes: their order gives category ids (from 1)
+    and colours. model: what `info.model` says of the origin (names, sha256, …). stride: every how many frames was looked
+    at; the drawn video holds those frames only and plays at its natural speed. Returns what it also writes to
+    `index.json`, last: one entry per video with its files. Files of an earlier export that are no longer named there are
+    removed. whole_folder: false = the folder is somebody's own: nothing is removed and no `index.json` is written.
 
     Raises DataError when a row has a class that is not in `classes`.
     """
@@ -84,7 +84,8 @@ def coco_results(
 ) -> dict[str, Any]:
     """One video as COCO JSON: image ids from 1 in frame order (also frames without boxes), bbox = [x, y, width, height] px.
 
-    video: its MANIFEST row as a named tuple. Tracks have `track_id`. Loads as it is with pycocotools' COCO. Raises
+    video: its MANIFEST row as a named tuple. Tracks have `track_id`, segments their mask as `segmentation` (RLE), whose
+    pixels are the area. Loads as it is with pycocotools' COCO. Raises
     DataError when a row lies in a frame that was not looked at.
     """
     frames = range(0, int(video.frames), stride)
@@ -118,8 +119,10 @@ def coco_results(
         "threshold": settings.json_threshold,
         "model": model,
     }
+    size = [int(video.height), int(video.width)]
     annotations = [
-        _annotation(number, row, image_id, category_id) for number, row in enumerate(rows.to_dict("records"), start=1)
+        _annotation(number, row, image_id, category_id) | _segmentation(row, size)
+        for number, row in enumerate(rows.to_dict("records"), start=1)
     ]
     categories = [{"id": number, "name": name} for name, number in category_id.items()]
     return {"info": info, "images": images, "categories": categories, "annotations": annotations}
@@ -137,6 +140,16 @@ def _annotation(number: int, row: dict[str, Any], image_id: dict[int, int], cate
         "score": round(float(row["score"]), 6),
     }
     return annotation | ({"track_id": int(row["track"])} if "track" in row else {})
+
+
+def _segmentation(row: dict[str, Any], size: list[int]) -> dict[str, Any]:
+    """The mask of a row of SEGMENTS and its area, px; size: [height, width]."""
+    if "mask" not in row:
+        return {}
+    from pycocotools import mask
+
+    coded = {"size": size, "counts": row["mask"]}
+    return {"area": float(mask.area(coded)), "segmentation": coded}
 
 
 def draw_video(

@@ -45,8 +45,29 @@ def read_cell(
     """Everything about one cell below the results folder.
 
     facts: `arm` and `train_on` of the variant (None = no arm, trained on the board's dataset). columns: of the units.
-    Raises DataError naming the absent or damaged file; with `partial` an absent file is told by the status.
+    Raises DataError naming the absent or damaged file; with `partial` both are told by the status.
     """
+    try:
+        return _read(
+            results, dataset=dataset, variant=variant, facts=facts, seed=seed, tta=tta, columns=columns, partial=partial
+        )
+    except DataError as error:
+        if not partial:
+            raise
+        return Cell(seed=seed, status=f"unreadable: {str(error).split(' Hint:')[0].rstrip('.')}")
+
+
+def _read(
+    results: Path,
+    *,
+    dataset: str,
+    variant: str,
+    facts: dict[str, Any],
+    seed: int,
+    tta: str,
+    columns: Sequence[str],
+    partial: bool,
+) -> Cell:
     on = facts["train_on"] or dataset
     training = results / "train" / on / variant / f"seed={seed}"
     scores = results / "metrics" / dataset / variant / f"seed={seed}" / f"tta={tta}.json"
@@ -54,7 +75,7 @@ def read_cell(
     known = read_json(counts) if counts is not None and (counts.is_file() or not partial) else None
     if partial and not (training / "model.json").is_file():
         return Cell(seed=seed, status=_training_status(training / "attempts"), counts=known)
-    card = read_json(training / "model.json")
+    card = _with(read_json(training / "model.json"), ("status",), training / "model.json")
     if card["status"] != FINISHED:
         return Cell(seed=seed, status=str(card["status"]), card=card, counts=known)
     units = scores.with_suffix(".units.parquet")
@@ -63,11 +84,19 @@ def read_cell(
     return Cell(
         seed=seed,
         status=FINISHED,
-        scores=read_json(scores),
+        scores=_with(read_json(scores), ("metrics", "classes", "per_class"), scores),
         units=read_units(units, columns),
         card=card,
         counts=known,
     )
+
+
+def _with(values: Any, keys: Sequence[str], path: Path) -> dict[str, Any]:
+    """What a JSON file holds; DataError where it lacks one of these keys."""
+    missing = [key for key in keys if not isinstance(values, dict) or key not in values]
+    if missing:
+        raise DataError(f"{path}: holds no `{missing[0]}`. Hint: delete it and let its rule write it again.")
+    return values
 
 
 def _training_status(attempts: Path) -> str:

@@ -42,7 +42,8 @@ class _Row:
     kind: str
     cells: list[Cell]
     estimate: Estimate | None = None
-    of_class: dict[str, Estimate] = field(default_factory=dict)
+    others: dict[str, Estimate] = field(default_factory=dict)  # other metrics of the whole
+    of_class: dict[tuple[str, str], Estimate] = field(default_factory=dict)  # (metric, class)
 
     @property
     def scored(self) -> list[Cell]:
@@ -112,14 +113,18 @@ def _estimate(rows: Sequence[_Row], classes: list[str], task: Task, metric: str,
                     f"{row.variant} (tta {row.tta}, seed {cell.seed}) was scored on other videos than {rows[0].variant} "
                     f"(tta {rows[0].tta}). Hint: one board needs one test split; evaluate all rows again."
                 )
-        scores = unit_scores(task, metric, classes, f1_threshold=evaluate.f1_threshold)
 
         def estimate(score: Any, units: list[pd.DataFrame] = units, row: _Row = row) -> Estimate:
             # rows of one variant use the same trained models, so that their seeds are resampled together
             return seeds_and_videos_interval(units, score, weights=weights, row=row.variant, level=evaluate.level)
 
-        row.estimate = estimate(scores.whole())
-        row.of_class = {one: estimate(scores.of_class(number)) for number, one in enumerate(classes)}
+        for key in task.metrics:
+            if not all(set(unit_columns(task, key)) <= set(one.columns) for one in units):
+                continue  # of an earlier version of the task, which did not know this metric
+            scores = unit_scores(task, key, classes, f1_threshold=evaluate.f1_threshold)
+            row.others[key] = estimate(scores.whole())
+            row.of_class |= {(key, one): estimate(scores.of_class(number)) for number, one in enumerate(classes)}
+        row.estimate = row.others.pop(metric)
 
 
 def _by_truth(rows: Sequence[_Row], classes: list[str]) -> list[str]:
@@ -155,7 +160,7 @@ def _ranking(
             | difference_columns("to_floor", to_floor[number])
             | {"above_floor": above_floor(clear[number])}
             | _mean_columns(row, means)
-            | _class_columns(row, board.metric, classes, task)
+            | _class_columns(row, [board.metric, *(key for key in task.metrics if key != board.metric)], classes)
             | _cost_columns(row, classes)
         )
     notes = [f"{board.metric}: {task.metrics[board.metric].text}."]
@@ -212,22 +217,24 @@ def _mean_names(rows: Sequence[_Row], task: Task) -> list[str]:
 
 
 def _mean_columns(row: _Row, names: Sequence[str]) -> dict[str, Any]:
-    return {key: _mean([cell.scores["metrics"].get(key) for cell in row.scored]) for key in names}
-
-
-def _class_columns(row: _Row, metric: str, classes: list[str], task: Task) -> dict[str, Any]:
+    """Other scores of the whole, with their intervals where they have one."""
     columns: dict[str, Any] = {}
-    for name in classes:
-        estimate = row.of_class.get(name)
-        columns[f"{metric}: {name}"] = estimate.value if estimate else None
-        columns[f"{metric}_low: {name}"] = estimate.low if estimate else None
-        columns[f"{metric}_high: {name}"] = estimate.high if estimate else None
-    for key in task.metrics:
-        if key != metric:
-            columns |= {
-                f"{key}: {name}": _mean([cell.scores["per_class"][name].get(key) for cell in row.scored])
-                for name in classes
-            }
+    for key in names:
+        columns[key] = _mean([cell.scores["metrics"].get(key) for cell in row.scored])
+        if key in row.others:
+            columns |= {f"{key}_low": row.others[key].low, f"{key}_high": row.others[key].high}
+    return columns
+
+
+def _class_columns(row: _Row, metrics: Sequence[str], classes: list[str]) -> dict[str, Any]:
+    """Every metric of every class, with its interval."""
+    columns: dict[str, Any] = {}
+    for key in metrics:
+        for name in classes:
+            estimate = row.of_class.get((key, name))
+            columns[f"{key}: {name}"] = estimate.value if estimate else None
+            columns[f"{key}_low: {name}"] = estimate.low if estimate else None
+            columns[f"{key}_high: {name}"] = estimate.high if estimate else None
     return columns
 
 
@@ -236,12 +243,28 @@ def _cost_columns(row: _Row, classes: list[str]) -> dict[str, Any]:
     counts = [cell.counts for cell in row.cells if cell.counts]
     cards = [cell.card for cell in row.cells if cell.card]
     return {
+        "model": _common([card.get("model") for card in cards]),
+        "sampling": _common([(card.get("sampling") or {}).get("kind") for card in cards]),
         "frames": _mean([one["frames"] for one in counts]),
-        **{f"frames: {name}": _mean([one["classes"].get(name, {}).get("frames") for one in counts]) for name in classes},
+        **_count_columns(counts, classes),
         "iterations": _mean([card.get("iterations") for card in cards]),
         "train_seconds": sum(float(card.get("seconds", 0.0)) for card in cards) if cards else None,
         "attempts": sum(int(card.get("attempts", 1)) for card in cards) if cards else None,
     }
+
+
+def _count_columns(counts: Sequence[dict[str, Any]], classes: list[str]) -> dict[str, Any]:
+    """Per class, means over seeds: frames with it in the arm, frames asked for (a control asks for none), its instances."""
+    columns: dict[str, Any] = {}
+    for title, key in {"frames": "frames", "requested": "requested_frames", "instances": "instances"}.items():
+        for name in classes:
+            columns[f"{title}: {name}"] = _mean([one["classes"].get(name, {}).get(key) for one in counts])
+    return columns
+
+
+def _common(values: Sequence[Any]) -> Any:
+    """What all values are, or None."""
+    return values[0] if len(set(values)) == 1 else None
 
 
 def _floor_note(rows: Sequence[_Row], floor: int | None) -> list[str]:
@@ -260,5 +283,6 @@ def _row_notes(rows: Sequence[_Row], board: Board, evaluate: EvaluateSettings) -
     notes.append("Training time: all seeds and all attempts together, failed ones included.")
     for row in rows:
         for cell in row.scored:
-            notes += [f"{row.variant}: {text}." for text in cell.scores.get("warnings", ())]
+            said = [*(cell.card or {}).get("warnings", ()), *cell.scores.get("warnings", ())]
+            notes += [f"{row.variant}: {text}." for text in said]
     return list(dict.fromkeys(notes))

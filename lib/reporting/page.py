@@ -6,6 +6,7 @@ spreadsheet would take for a formula is guarded by an apostrophe.
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import re
@@ -18,8 +19,10 @@ import jinja2
 
 from lib.config.report import ReportSettings
 from lib.files import csv_cell, write_text
+from lib.reporting.frames_figure import frames_figure
 from lib.reporting.plots import board_figure
 from lib.reporting.ranking import Ranking
+from lib.reporting.sections import sections
 
 TEMPLATE = Path(__file__).with_name("board.html.j2")
 Show = Callable[[dict[str, Any]], str]
@@ -51,10 +54,17 @@ class Table:
 
 
 def write_board(ranking: Ranking, output: Path, settings: ReportSettings) -> None:
-    """Write the four forms of a board: `output` (.csv) and .md, .html and .png beside it."""
+    """Write the four forms of a board: `output` (.csv) and .md, .html and .png beside it.
+
+    Where arms differ in frames, also .frames.png, which the page holds too and the Markdown shows.
+    """
+    picture = output.with_suffix(".frames.png")
+    drawn = frames_figure(ranking, picture, settings)
+    if not drawn:
+        picture.unlink(missing_ok=True)
     write_text(output, csv_text(ranking))
-    write_text(output.with_suffix(".md"), markdown(ranking))
-    write_text(output.with_suffix(".html"), html(ranking))
+    write_text(output.with_suffix(".md"), markdown(ranking, picture.name if drawn else None))
+    write_text(output.with_suffix(".html"), html(ranking, picture.read_bytes() if drawn else None))
     board_figure(ranking, output.with_suffix(".png"), settings)
 
 
@@ -76,8 +86,32 @@ def _csv_cell(value: Any) -> str:
     return str(csv_cell(value))
 
 
-def markdown(ranking: Ranking) -> str:
-    """A GitHub table under a heading, followed by the footnotes."""
+def text(ranking: Ranking) -> str:
+    """Columns for a terminal, the footnotes and the sections; as wide as its rows are."""
+    table = _table(ranking)
+    parts = [f"{ranking.heading} ({ranking.subject})"]
+    sides = [column.text for column in table.columns]
+    parts.append(_aligned([[column.title for column in table.columns], *(row.cells for row in table.rows)], sides))
+    parts += ["\n".join(f"- {note}" for note in ranking.notes)]
+    for section in sections(ranking):
+        words = [number < section.text for number in range(len(section.columns))]
+        parts.append(f"{section.title}\n{_aligned([section.columns, *section.rows], words)}")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _aligned(rows: list[list[str]], words: list[bool]) -> str:
+    """Rows of cells in columns: words to the left, figures to the right."""
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(len(row[number]) for row in cells) for number in range(len(words))]
+    lines = [
+        [cell.ljust(width) if word else cell.rjust(width) for cell, width, word in zip(row, widths, words, strict=True)]
+        for row in cells
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def markdown(ranking: Ranking, picture: str | None = None) -> str:
+    """A GitHub table under a heading, followed by the footnotes, the sections and the picture of that name."""
     table = _table(ranking)
     heads = [_markdown_text(column.title) for column in table.columns]
     lines = [f"## {_markdown_text(ranking.heading)} ({ranking.subject})", ""]
@@ -88,8 +122,15 @@ def markdown(ranking: Ranking) -> str:
             strong = ("variant", "detector", "tracker", ranking.metric)
             cells = [f"**{cell}**" if one.title in strong else cell for one, cell in zip(table.columns, cells, strict=True)]
         lines.append(f"| {' | '.join(cells)} |")
-    notes = [f"- {_markdown_text(note)}" for note in ranking.notes]
-    return "\n".join([*lines, "", *notes]) + "\n"
+    lines += ["", *(f"- {_markdown_text(note)}" for note in ranking.notes)]
+    for section in sections(ranking):
+        sides = [":--" if number < section.text else "--:" for number in range(len(section.columns))]
+        lines += ["", f"### {_markdown_text(section.title)}", ""]
+        lines += [f"| {' | '.join(map(_markdown_text, section.columns))} |", f"|{'|'.join(sides)}|"]
+        lines += [f"| {' | '.join(map(_markdown_text, row))} |" for row in section.rows]
+    if picture:
+        lines += ["", f"![{ranking.metric} against training frames]({picture})"]
+    return "\n".join(lines) + "\n"
 
 
 def _markdown_text(text: str) -> str:
@@ -98,11 +139,12 @@ def _markdown_text(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
 
 
-def html(ranking: Ranking) -> str:
-    """One self-contained page; its content policy forbids scripts and everything from elsewhere."""
+def html(ranking: Ranking, picture: bytes | None = None) -> str:
+    """One self-contained page, a PNG in it; its content policy forbids scripts and everything from elsewhere."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(ranking=ranking, table=_table(ranking)) + "\n"
+    coded = base64.b64encode(picture).decode("ascii") if picture else None
+    return template.render(ranking=ranking, table=_table(ranking), sections=sections(ranking), picture=coded) + "\n"
 
 
 def _table(ranking: Ranking) -> Table:
@@ -218,3 +260,7 @@ def _duration(row: dict[str, Any]) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+FORMS: dict[str, Callable[[Ranking], str]] = {"text": text, "markdown": markdown, "csv": csv_text}
+"""How a board is printed."""

@@ -6,6 +6,7 @@ Not here: the engines (lib/training), the models and floors (lib/models), the sc
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,7 @@ def _train_model(job: TrainJob) -> Trained:
         run = _run_rfdetr if isinstance(settings, RfdetrSettings) else _run_yolo
         told = {"names": classes, "state": job.folder / "state", "seed": job.seed, "threads": job.threads}
         told |= {"fingerprint": job.fingerprint, "start": _start_file(job), "asked": asked, "loggers": loggers}
+        told["factors"], sampled = _repeats(settings, reader, keys)
         told["on_log"] = lambda facts: job.on_progress(**facts)
         result = run(settings, reader, {"train": keys, "val": val}, Path(temporary), **told)
         loggers.close(result.status)
@@ -80,8 +82,29 @@ def _train_model(job: TrainJob) -> Trained:
         "resumed_from_epoch": result.resumed_from,
         "train_videos": _videos(job),
         **result.facts,
+        **sampled,
     }
     return Trained(weights=result.weights, card=card, history=result.history)
+
+
+def _repeats(settings: Any, reader: ShardReader, keys: list[str]) -> tuple[dict[str, float] | None, dict[str, Any]]:
+    """Repeat factors of the arm's frames by key (None = no `sampling`), and what the card says of them."""
+    from lib.training import repeat_factor
+
+    if settings.sampling is None:
+        return None, {}
+    index = reader.index.iloc[reader.rows(keys)]
+    boxes = repeat_factor.counted(index["classes"].tolist(), index["instances"].tolist(), reader.classes)
+    of_class = repeat_factor.class_factors(boxes, settings.sampling)
+    of_image = repeat_factor.image_factors(boxes, of_class)
+    factors = dict(zip(reader.classes, of_class.round(6).tolist(), strict=True))
+    per_pass = round(float(of_image.sum()), 3)
+    drawn = settings.sampling.model_dump() | {"factors": factors, "images": len(keys), "images_per_pass": per_pass}
+    said: dict[str, Any] = {"sampling": drawn}
+    if why := repeat_factor.without_effect(boxes, settings.sampling, reader.classes):
+        print(f"warning: training.{why}. Hint: a higher threshold, or leave it out.", file=sys.stderr)
+        said["warnings"] = [why]
+    return dict(zip(keys, of_image.tolist(), strict=True)), said
 
 
 def _run_yolo(settings: Any, reader: ShardReader, keys: dict[str, list[str]], folder: Path, **told: Any) -> TrainResult:

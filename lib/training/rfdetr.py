@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ def train(
     threads: int,
     fingerprint: str,
     start: Path | None = None,
+    factors: Mapping[str, float] | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
     asked: StopRequest | None = None,
     loggers: RoundLoggers | None = None,
@@ -48,9 +49,10 @@ def train(
     """Train with these settings.
 
     names: the C classes, in the order of the labels. data: a folder in RF-DETR's layout (lib/data/coco_layout.py). start:
-    a .pth to start from. on_log: told `round` when one begins, epoch, steps, val_AP50, val_AP after it. asked: to leave
-    early. loggers: told every round. Raises ConfigError when a knob does not reach RF-DETR, DataError for damaged images,
-    Preempted when it was asked to leave (on_log is told lost_iterations and lost_seconds before).
+    a .pth to start from. factors: of `sampling`, by the stems of the training images. on_log: told `round` when one begins,
+    epoch, steps, val_AP50, val_AP after it. asked: to leave early. loggers: told every round. Raises ConfigError when a
+    knob does not reach RF-DETR, DataError for damaged images, Preempted when it was asked to leave (on_log is told
+    lost_iterations and lost_seconds before).
     """
     models.quiet_rfdetr()
     from lib.training.rfdetr_parts import Kept, SafeCheckpoints
@@ -62,7 +64,8 @@ def train(
     if kept is None:
         shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True, exist_ok=True)
-    run = Run(settings, names=names, data=data, state=state, seed=seed, threads=threads, start=start, loggers=loggers)
+    told = {"threads": threads, "start": start, "factors": factors, "loggers": loggers}
+    run = Run(settings, names=names, data=data, state=state, seed=seed, **told)
     if kept is not None and done:
         return run.result(kept, resumed_from=kept.epoch, status="finished", iterations=kept.step)
     return run.train(
@@ -117,6 +120,7 @@ class Run:
         threads: int,
         start: Path | None,
         loggers: RoundLoggers | None = None,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
         self.settings = settings
         self.names = names
@@ -126,6 +130,7 @@ class Run:
         self.threads = threads
         self.start = start
         self.loggers = loggers
+        self.factors = factors
         self.pieces = rfdetr_knobs.pieces(settings, Running.of_this_run())
 
     def train(
@@ -197,7 +202,7 @@ class Run:
                 module = RFDETRModelModule(config, told)
             if self.start is not None:
                 models.fill(module.model, self.start, self.names, config)
-            images = Images(config, told, self.settings, seed=self.seed)
+            images = Images(config, told, self.settings, seed=self.seed, factors=self.factors)
             trainer = build_trainer(
                 told.model_copy(update={"resume": str(self.state / kept.checkpoint)}) if kept.epoch else told,
                 config,

@@ -131,6 +131,7 @@ def expected(settings: RfdetrSettings, trainer: Trainer, *, iterations: int) -> 
         values["num_queries"] = settings.num_queries
     values["amp"] = settings.amp and trainer.strategy.root_device.type != "cpu"
     values["rounds"] = settings.budget.rounds
+    values["sampling"] = settings.sampling is not None
     values["iterations"] = settings.budget.iterations or iterations * settings.budget.rounds
     values["warmup_epochs"] = int(iterations * settings.warmup_epochs) / iterations  # whole steps
     if settings.warmup_epochs and not values["warmup_epochs"]:
@@ -155,6 +156,7 @@ def reached(trainer: Trainer, settings: RfdetrSettings, *, iterations: int) -> d
         "batch": loader.batch_size * (trainer.accumulate_grad_batches // settings.accumulate or 1),
         "accumulate": trainer.accumulate_grad_batches // max(1, settings.batch // loader.batch_size),
         "rounds": trainer.max_epochs,
+        "sampling": loader.sampler.factors is not None,
         "iterations": len(loader) // trainer.accumulate_grad_batches * trainer.max_epochs,
         "clip_max_norm": float(trainer.gradient_clip_val or 0.0),
         "amp": "bf16" in str(trainer.precision),

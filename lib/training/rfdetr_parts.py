@@ -14,7 +14,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,7 @@ from lib.models.loading import load_checkpoint, save_checkpoint
 from lib.training import rfdetr_knobs
 from lib.training.preemption import BUDGET_USED, Preempted, StopRequest
 from lib.training.round_loggers import RoundLoggers
-from lib.training.sampling import RoundLoader, StreamSampler
+from lib.training.sampling import RoundLoader, StreamSampler, in_order
 
 STATE = "last.json"
 BOXES = {
@@ -59,10 +59,19 @@ class Diverged(Exception):
 class Images(RFDETRDataModule):
     """RF-DETR's data, its training images as a stream that follows from seed and round alone."""
 
-    def __init__(self, model_config: Any, train_config: Any, settings: RfdetrSettings, *, seed: int) -> None:
+    def __init__(
+        self,
+        model_config: Any,
+        train_config: Any,
+        settings: RfdetrSettings,
+        *,
+        seed: int,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__(model_config, train_config)
         self.settings = settings
         self.seed = seed
+        self.factors = factors
         self.sampler: StreamSampler | None = None
         self.generator = torch.Generator()
 
@@ -79,11 +88,13 @@ class Images(RFDETRDataModule):
         return math.ceil(len(self._dataset_train) / (self.settings.batch * self.settings.accumulate))
 
     def train_dataloader(self) -> RoundLoader:
-        images = len(self._dataset_train)
+        dataset = self._dataset_train
         per_round = self.iterations * self.settings.batch * self.settings.accumulate
-        self.sampler = StreamSampler(images, per_round=per_round, seed=self.seed)
+        files = [image["file_name"] for image in dataset.coco.loadImgs(dataset.ids)]
+        factors = in_order(self.factors, files)
+        self.sampler = StreamSampler(len(dataset), per_round=per_round, seed=self.seed, factors=factors)
         return RoundLoader(
-            self._dataset_train,
+            dataset,
             batch_size=self.train_config.batch_size,
             sampler=self.sampler,
             num_workers=self._num_workers,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ def train(
     threads: int,
     fingerprint: str,
     start: Path | None = None,
+    factors: Mapping[str, float] | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
     asked: StopRequest | None = None,
     loggers: RoundLoggers | None = None,
@@ -65,10 +66,10 @@ def train(
 
     names: the C classes, in the order of the labels' indices. train_images, val_images: files in folders `images`, with
     YOLO label files in sibling folders `labels`; private copies, as ultralytics leaves a cache beside them. start: a .pt to
-    start from. on_log: told `round` when one begins, epoch, steps, val_AP50, val_AP after it. asked: to leave early.
-    loggers: told every round. Raises ConfigError when a knob does not reach ultralytics or the batch does not fit,
-    DataError for missing or damaged images, Preempted when it was asked to leave (on_log is told lost_iterations and
-    lost_seconds before).
+    start from. factors: of `sampling`, by the stems of the training images. on_log: told `round` when one begins, epoch,
+    steps, val_AP50, val_AP after it. asked: to leave early. loggers: told every round.
+    Raises ConfigError when a knob does not reach ultralytics or the batch does not fit, DataError for missing or damaged
+    images, Preempted when it was asked to leave (on_log is told lost_iterations and lost_seconds before).
     """
     models.quiet_ultralytics()
     if read_state(state, fingerprint) is None:
@@ -85,6 +86,7 @@ def train(
             threads=threads,
             fingerprint=fingerprint,
             start=start,
+            factors=factors,
             on_log=on_log,
             asked=asked,
             loggers=loggers,

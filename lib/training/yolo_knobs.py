@@ -91,6 +91,7 @@ def expected(settings: TrainingSettings, trainer: Trainer) -> dict[str, Any]:
     values["amp"] = settings.amp and trainer.device.type != "cpu"
     values["iterations"] = settings.budget.iterations or trainer.iterations_per_round * settings.budget.rounds
     values["evaluations"] = settings.budget.rounds
+    values["sampling"] = settings.sampling is not None
     return values
 
 
@@ -109,6 +110,7 @@ def reached(trainer: Trainer) -> dict[str, Any]:
         "batch": trainer.train_loader.batch_size * trainer.pieces,
         "iterations": len(trainer.train_loader) // trainer.pieces * trainer.epochs,
         "evaluations": trainer.epochs,
+        "sampling": trainer.sampler.factors is not None,
         "patience": None if trainer.stopper.patience == float("inf") else trainer.stopper.patience,
         "optimizer": type(trainer.optimizer).__name__,
         "lr0": weight["initial_lr"],

@@ -16,7 +16,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from lib.models.loading import save_checkpoint
 from lib.training import yolo_knobs
 from lib.training.preemption import BUDGET_USED, Preempted, StopRequest
 from lib.training.round_loggers import RoundLoggers
-from lib.training.sampling import RoundLoader, StreamSampler
+from lib.training.sampling import RoundLoader, StreamSampler, in_order
 
 SCORES = {
     "metrics/mAP50(B)": "val/AP50",
@@ -66,6 +66,7 @@ class Trainer(DetectionTrainer):
         threads: int,
         fingerprint: str,
         start: Path | None,
+        factors: Mapping[str, float] | None = None,
         on_log: Callable[[dict[str, Any]], None] | None,
         asked: StopRequest | None = None,
         loggers: RoundLoggers | None = None,
@@ -76,6 +77,7 @@ class Trainer(DetectionTrainer):
         self.seed = seed
         self.fingerprint = fingerprint
         self.start = start
+        self.factors = factors
         self.on_log = on_log or (lambda facts: None)
         self.asked = asked or StopRequest()  # nothing ends a training that nobody asks
         self.loggers = loggers
@@ -110,7 +112,12 @@ class Trainer(DetectionTrainer):
         budget = self.settings.budget
         iterations = budget.iterations // budget.rounds if budget.iterations else math.ceil(listed / self.settings.batch)
         self.iterations_per_round = iterations
-        self.sampler = StreamSampler(len(dataset), per_round=iterations * self.settings.batch, seed=self.seed)
+        self.sampler = StreamSampler(
+            len(dataset),
+            per_round=iterations * self.settings.batch,
+            seed=self.seed,
+            factors=in_order(self.factors, dataset.im_files),
+        )
         return RoundLoader(
             dataset,
             batch_size=batch_size,

@@ -41,7 +41,7 @@ def test_only_shows_rows_targets_and_boards_that_stay(shown) -> None:
     assert rows(text) == ["person-100", "person-25"]
     assert "2 models, 2 metrics" in text
     assert "boards made: none\nboards left as they are: imbalance, tracks" in text
-    assert shown("--only", "*").split("exports\n")[1] == "boards made: imbalance, tracks\n"
+    assert shown("--only", "*").split("summaries\n")[1] == "boards made: imbalance, tracks\n"
 
 
 def test_one_variant_and_the_whole_study_resolved(shown) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,7 @@ pytest.importorskip("rfdetr")
 
 SMALL: dict[str, Any] = {"num_queries": 10, "group_detr": 1, "batch": 2, "accumulate": 2, "lr": 3e-4, "multi_scale": "off"}
 SMALL |= {"scale_jitter": False, "budget": {"iterations": 2, "evaluations": 1}}
+RARE = {"kind": "repeat_factor", "threshold": 0.99}
 STUDY: dict[str, Any] = {
     "weights": {"trained": {"variant": "boxes", "dataset": "site"}},
     "detectors": {"own": {"kind": "rfdetr", "weights": "trained", "conf": 0.01, "stride": 8, "splits": ["val"]}},
@@ -29,7 +31,7 @@ STUDY: dict[str, Any] = {
     "arms": {"all": {"shardset": "bare", "background": "all"}},
     "trainings": {"rfdetr": SMALL | {"imgsz": 64}, "segmentation": SMALL | {"imgsz": 72}},
     "variants": {
-        "boxes": {"arm": "all", "size": "tiny", "training": {"engine": "rfdetr"}},
+        "boxes": {"arm": "all", "size": "tiny", "training": {"engine": "rfdetr", "sampling": RARE}},
         "prior": {"kind": "floor", "floor": "prior", "arm": "all", "size": "tiny"},
         "masks": {"task": "segmentation", "arm": "all", "size": "tiny"},
         "filled": {"task": "segmentation", "kind": "floor", "floor": "prior", "arm": "all", "size": "tiny"},
@@ -47,7 +49,8 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
     tree = fresh(STUDY)
     boards = [f"results/leaderboards/site/{name}.csv" for name in ("by_boxes", "by_masks")]
     found = "results/detections/site/own/chunk=0.parquet"
-    tree.snakemake("--", *boards, found)
+    runs = [f"results/summaries/site/{row}/seed=0/tta=none/summary.json" for row in ("boxes", "masks", "filled")]
+    tree.snakemake("--", *boards, *runs, found)
     assert set(pd.read_parquet(tree.folder / found).columns) >= {"video", "frame", "class", "score", "x1"}
     results = tree.folder / "results"
     for name, row, floor in (("by_boxes", "boxes", "prior"), ("by_masks", "masks", "filled")):
@@ -57,33 +60,35 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
         card = json.loads((folder / "model.json").read_text())
         assert (card["engine"], card["status"], card["iterations"], card["effective_batch"]) == ("rfdetr", "finished", 2, 4)
         assert card["model"] == {"boxes": "rfdetr-nano", "masks": "rfdetr-seg-nano"}[row]
+        assert ("sampling" in card) == (row == "boxes")
         assert (folder / "tensorboard").is_dir() and not (folder / "state").exists()
         assert (folder / "model.pth").resolve().name == "model.weights"
         assert len(pd.read_csv(folder / "history.csv")) == 1
         assert find_model(folder)[1]["format"] == "rfdetr"
+    for row in ("boxes", "masks"):
+        drawn = tree.folder / f"results/exports/site/{row}/seed=0/tta=none"
+        summary = json.loads((results / f"summaries/site/{row}/seed=0/tta=none/summary.json").read_text())
+        assert summary["engine"] == "rfdetr" and (summary["micro_batch"], summary["effective_batch"]) == (2, 4)
+        assert summary["inference"] and (tree.folder / summary["inference"][0]["media"]).is_file()
+        found = json.loads(next(drawn.glob("*_detections.json")).read_text())["annotations"]
+        assert found and all(("segmentation" in one) == (row == "masks") for one in found)
+    predicted_by_hand(tree, results)
     scores = json.loads((results / "metrics/site/filled/seed=0/tta=none.json").read_text())
     assert scores["boxes"]["AP50"] > 0, "the floor's boxes are scored beside its masks"
     segments = pd.read_parquet(results / "predictions/site/filled/seed=0/tta=none.parquet")
     assert (segments["mask"] != "").all()
     assert not tree.planned("--", *boards), "nothing is made twice"
-    by_hand(tree)
+    trained_by_hand(tree)
 
 
-def by_hand(tree: Tree) -> None:
+def trained_by_hand(tree: Tree) -> None:
     """The same training of another size, typed by hand with the settings that a result names."""
     results = tree.folder / "results"
-    words = [
-        "--settings",
-        str(results / "train/site/masks/seed=0/meta.json"),
-        "--seed",
-        "0",
-        "--model-size",
-        "small",
-        "--output",
-        "by-hand/model.json",
-    ]
-    words += ["--subset", "results/subsets/site/all/seed=0.parquet", "--shards", "results/shards/site/bare/manifest.json"]
-    command = [sys.executable, "-m", "workflow_scripts.train", *words]
+    words = (
+        f"--settings {results}/train/site/masks/seed=0/meta.json --seed 0 --model-size small --output by-hand/model.json"
+    )
+    words += " --subset results/subsets/site/all/seed=0.parquet --shards results/shards/site/bare/manifest.json"
+    command = [sys.executable, "-m", "workflow_scripts.train", *words.split()]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     done = subprocess.run(command, cwd=tree.folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -91,3 +96,14 @@ def by_hand(tree: Tree) -> None:
     assert (card["model"], card["input_size"]) == ("rfdetr-seg-small", 72)
     recorded = json.loads((tree.folder / "by-hand/meta.json").read_text())["settings"]
     assert recorded["training"]["model"] == "small"
+
+
+def predicted_by_hand(tree: Tree, results: Path) -> None:
+    """A model with masks on a video of one's own."""
+    video = next((results / "videos/site/raw/videos").glob("*test*.mp4"))
+    model, out = results / "train/site/masks/seed=0/model.json", tree.folder / "found"
+    words = ["--model", str(model), "--video", str(video), "--out", str(out), "--conf", "0.001", "--stride", "4"]
+    subprocess.run([sys.executable, "-m", "workflow_scripts.predict", *words], check=True, cwd=PROJECT, capture_output=True)
+    (file,) = out.glob("*_detections.json")
+    found = json.loads(file.read_text())["annotations"]
+    assert found and all(one["segmentation"]["counts"] for one in found)

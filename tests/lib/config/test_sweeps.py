@@ -233,7 +233,7 @@ def test_every_shipped_study_can_be_swept(path: Path) -> None:
     swept = {name for name, tracker in plain.trackers.items() if not is_floor(tracker)}
     trackers = swept & {tracker for board in plain.track_boards.values() for tracker in board.trackers}
     texts = [f"trackers.{tracker}.classes_separately=true,false" for tracker in trackers]
-    made = load_study([path], {"set": " ".join(["training.epochs=1,2"] * bool(plain.score_boards) + texts)})
+    made = load_study([path], {"set": " ".join(["training.epochs=100,200"] * bool(plain.score_boards) + texts)})
     for board in made.score_boards.values():
         trained = [name for name in board.variants if made.variants[name].kind == "model"]
         assert trained and all("--epochs-" in name for name in trained)

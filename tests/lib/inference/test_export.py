@@ -124,6 +124,29 @@ def test_tracks_have_ids_in_json_and_colours_by_track(videos: pd.DataFrame, tmp_
     assert np.abs(first - second).max() > 40
 
 
+def test_masks_are_in_the_json_and_filled_in_the_picture(videos: pd.DataFrame, tmp_path: Path) -> None:
+    from pycocotools import mask
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    filled = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    filled[50:70, 30:50] = 1  # inside the box, off its edges
+    coded = mask.encode(filled)["counts"].decode("ascii")
+    export(videos, tmp_path / "out", boxes(mask=coded).iloc[:1], videos=1)
+    path = tmp_path / "out" / "a_detections.json"
+    made = read_json(path)["annotations"][0]
+    assert made["segmentation"] == {"size": [HEIGHT, WIDTH], "counts": coded} and made["area"] == 400.0
+    truth = COCO(str(path))
+    score = COCOeval(truth, truth.loadRes([made]), "segm")
+    score.evaluate(), score.accumulate(), score.summarize()
+    assert score.stats[0] == pytest.approx(1.0)
+    (_, _, picture), *_ = read_frames(tmp_path / "out" / "detected_a.mp4", kind="video")
+    colour = np.abs(picture.astype(int).max(axis=2) - picture.min(axis=2))
+    assert colour[4 * 60, 4 * 40] > 30 and colour[4 * 75, 4 * 55] < 15, (
+        "coloured where the mask is, grey where only the box is"
+    )
+
+
 def test_nothing_found_still_exports(videos: pd.DataFrame, tmp_path: Path) -> None:
     made = export(videos, tmp_path / "out", empty(DETECTIONS))
     assert [entry["detections"] for entry in made["files"]] == [0, 0, 0, 0]

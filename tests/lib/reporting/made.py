@@ -87,21 +87,29 @@ def write_cell(
 
 
 def write_card(
-    results: Path, variant: str, *, seed: int = 0, dataset: str = "world", status: str = "finished", iterations: int = 300
+    results: Path,
+    variant: str,
+    *,
+    seed: int = 0,
+    dataset: str = "world",
+    status: str = "finished",
+    iterations: int = 300,
+    **more: Any,
 ) -> None:
     """model.json of one training that took 90 s in two attempts."""
-    card = {"status": status, "iterations": iterations, "seconds": 90.0, "attempts": 2}
+    card = {"status": status, "iterations": iterations, "seconds": 90.0, "attempts": 2} | more
     write_json(results / "train" / dataset / variant / f"seed={seed}" / "model.json", card)
 
 
-def write_counts(results: Path, arm: str, frames: dict[str, int], *, seed: int = 0, dataset: str = "world") -> None:
-    """counts.json of one arm, out of a pool of 100 frames per class."""
+def write_counts(
+    results: Path, arm: str, frames: dict[str, int], *, seed: int = 0, dataset: str = "world", control: bool = False
+) -> None:
+    """counts.json of one arm, out of a pool of 100 frames per class; a control asks for no number of frames."""
     classes = {
         name: {
             "pool_frames": 100,
             "frames": number,
-            "fraction": number / 100,
-            "requested_frames": number,
+            **({} if control else {"fraction": number / 100, "requested_frames": number}),
             "achieved_fraction": number / 100,
             "pool_instances": 200,
             "instances": 2 * number,

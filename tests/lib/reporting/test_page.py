@@ -54,9 +54,13 @@ def test_html_shows_names_and_runs_nothing(payload_board: Ranking) -> None:
 
 
 def test_markdown_keeps_its_columns_and_holds_no_markup(payload_board: Ranking) -> None:
-    lines = [line for line in markdown(payload_board).splitlines() if line.startswith("|")]
-    assert len(lines) == 4
-    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+    tables = [
+        [line for line in part.splitlines() if line.startswith("|")] for part in markdown(payload_board).split("\n### ")
+    ]
+    assert [len(table) for table in tables] == [4, 2 + 2 * len(PAYLOADS)]
+    for table in tables:
+        assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+    lines = tables[0]
     assert "<script" not in markdown(payload_board) and "\\*d\\*" in lines[0]
     assert "| **a** | **" in lines[2] and "prior (floor)" in lines[3]
 

@@ -65,7 +65,7 @@ def train(
     kind: type[RfdetrSettings] = RfdetrSettings,
     **settings: Any,
 ) -> TrainResult:
-    """A training in folder/state on images drawn into folder."""
+    """A training in folder/state on images drawn into folder; with `sampling` one image of three counts double and more."""
     return rfdetr.train(
         kind.model_validate(TINY | settings),
         names=NAMES,
@@ -74,6 +74,7 @@ def train(
         seed=0,
         threads=1,
         fingerprint=fingerprint,
+        factors={str(number): 1 + number % 3 // 2 * 1.4 for number in range(1, 7)} if "sampling" in settings else None,
         on_log=on_log,
         asked=asked,
         loggers=RoundLoggers(LoggerSettings(), state=folder / "state", name="a", config={}),
@@ -171,6 +172,22 @@ def test_a_killed_training_goes_on_exactly(straight: TrainResult, tmp_path: Path
     same(finished, straight)
 
 
+def test_repeated_images_change_a_training_which_still_goes_on_exactly(straight: TrainResult, tmp_path: Path) -> None:
+    sampled = {"sampling": {"kind": "instance_aware", "threshold": 0.9}}
+    whole = train(tmp_path / "whole", **sampled)
+    assert whole.history["train/loss"].tolist() != straight.history["train/loss"].tolist()
+
+    def kill(facts: dict[str, Any]) -> None:
+        if facts.get("round") == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", on_log=kill, **sampled)
+    again = train(tmp_path / "killed", **sampled)
+    assert again.resumed_from == 2
+    same(again, whole)
+
+
 def test_damage_and_other_settings_start_afresh(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = train(tmp_path, budget={"iterations": 2, "evaluations": 1})
     assert rfdetr.read_state(tmp_path / "state", "f") is not None
@@ -254,7 +271,7 @@ OTHER: list[dict[str, Any]] = [
     {
         "lr_vit_layer_decay": 0.5, "lr_component_decay": 0.9, "lr_encoder": 1e-5, "multi_scale": "per-sample",
         "expanded_scales": False, "warmup_epochs": 1.0, "lr_drop": 2, "patience": 2, "min_delta": 0.05, "ema_decay": 0.9,
-        "ema_tau": 7, "checkpoint_interval": 2,
+        "ema_tau": 7, "checkpoint_interval": 2, "sampling": {"kind": "repeat_factor", "threshold": 0.9},
     },
 ]  # fmt: skip
 

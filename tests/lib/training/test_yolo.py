@@ -34,18 +34,23 @@ SHORT: dict[str, Any] = {
 }
 
 
-def train(folder: Path, *, images: int = 12, fingerprint: str = "f", seed: int = 0, **settings: Any) -> yolo.TrainResult:
-    """A training in folder/state on images drawn into folder."""
+def train(
+    folder: Path, *, images: int = 12, fingerprint: str = "f", seed: int = 0, on_log: Any = None, **settings: Any
+) -> yolo.TrainResult:
+    """A training in folder/state on images drawn into folder; with `sampling` every second image counts double and more."""
+    drawn = draw(folder / "train", images, seed=0)
     return yolo.train(
         TrainingSettings.model_validate(SHORT | settings),
         names=NAMES,
-        train_images=draw(folder / "train", images, seed=0),
+        train_images=drawn,
         val_images=draw(folder / "val", 6, seed=1),
         state=folder / "state",
         seed=seed,
         threads=1,
         fingerprint=fingerprint,
         loggers=RoundLoggers(LoggerSettings(), state=folder / "state", name="a", config={}),
+        factors={path.stem: 1 + number % 2 * 1.3 for number, path in enumerate(drawn)} if "sampling" in settings else None,
+        on_log=on_log,
     )
 
 
@@ -123,6 +128,25 @@ def test_learning_rates_do_not_depend_on_the_number_of_evaluations(tmp_path: Pat
     ]
     assert first[6] == pytest.approx(second[6]) and first[12] == pytest.approx(second[12])
     assert first[3] == pytest.approx(0.003 * 3 / 4 * (0.01 + 0.99 * (1 + np.cos(np.pi * 2 / 12)) / 2))
+
+
+@pytest.mark.slow
+def test_repeated_images_change_a_training_which_still_goes_on_exactly(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"budget": {"iterations": 12, "evaluations": 2}}
+    sampled = settings | {"sampling": {"kind": "repeat_factor", "threshold": 0.9}}
+    whole = train(tmp_path / "whole", **sampled)
+    plain = train(tmp_path / "plain", **settings)
+    assert not equal(weights(whole), weights(plain))
+
+    def kill(facts: dict[str, Any]) -> None:
+        if facts.get("round") == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", on_log=kill, **sampled)
+    again = train(tmp_path / "killed", **sampled)
+    assert again.resumed_from == 1
+    assert equal(weights(again), weights(whole))
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ CHANGED: dict[str, Any] = {
     "imgsz": 96,
     "batch": 6,
     "budget": {"iterations": 20, "evaluations": 4},
+    "sampling": {"kind": "repeat_factor", "threshold": 0.9},
     "patience": None,
     "optimizer": "SGD",
     "lr0": 0.004,
@@ -68,6 +69,7 @@ def held(tmp_path: Path, values: dict[str, Any]) -> dict[str, Any]:
         threads=1,
         fingerprint="x",
         start=None,
+        factors={image.stem: 1.5 for image in images} if "sampling" in values else None,
         on_log=None,
     )
     trainer._setup_train()
