@@ -24,7 +24,7 @@ from rich.console import Console
 from lib.config.report import ReportSettings
 from lib.registry.entry import chosen
 from lib.registry.gather import gathered
-from lib.registry.tested import tested
+from lib.registry.tested import scores_on_test
 from lib.reporting.comparison import Comparison, compared, too_few_rates, write_leaderboard
 from lib.reporting.comparison_text import comparison_text
 from workflow_scripts import _program
@@ -35,8 +35,10 @@ RATES = "hp_lr_scatter.png"
 
 def main() -> None:
     given = arguments()
-    entries = chosen(gathered(given.directory, given.also), given.ids, given.model_size)
-    comparison = compared(entries, partial(tested, on=given.test_on))
+    root = _program.directory_of(given)
+    given.output = given.output or root / "results/comparisons/all"
+    entries = chosen(gathered(root, given.also), given.ids, given.model_size)
+    comparison = compared(entries, partial(scores_on_test, on=given.test_on))
     if given.rates_only:
         draw_rates(comparison, given, given.rates_only)
         return
@@ -59,8 +61,8 @@ def arguments() -> Namespace:
     parser.add_argument("--ids", nargs="+", default=[], metavar="RUN", help="only these: ids, variants or patterns")
     parser.add_argument("--model-size", nargs="+", default=[], metavar="SIZE", help="only models of these sizes (nano …)")
     parser.add_argument("--also", type=Path, nargs="+", default=[], metavar="PATH", help="runs of other tools or folders")
-    parser.add_argument("--output", type=Path, default=Path("results/comparisons/all"), help="folder (%(default)s)")
-    parser.add_argument("--directory", type=Path, default=Path(), help="working directory of the runs (default: this one)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder (results/comparisons/all)")
+    _program.add_directory(parser)
     parser.add_argument("--test-on", metavar="DATASET", help="dataset of the scores on test (default: each run's own)")
     parser.add_argument("--settings", type=_program.read_settings, default={}, help="`report:` as JSON, from the rules")
     parser.add_argument("--rates-only", type=Path, metavar="PNG", help=f"draw {RATES} to this file and nothing else")

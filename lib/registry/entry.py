@@ -147,16 +147,18 @@ def rfdetr_size(config: str) -> tuple[str, str] | None:
     return None
 
 
-def chosen(entries: Iterable[Entry], ids: Iterable[str] = (), sizes: Iterable[str] = ()) -> list[Entry]:
+def chosen(
+    entries: Iterable[Entry], ids: Iterable[str] = (), sizes: Iterable[str] = (), option: str = "--ids"
+) -> list[Entry]:
     """The entries that are asked for, all where nothing is: by id, by name, or by a pattern of either; and by size.
 
-    ConfigError for a word that finds none, with the nearest.
+    ConfigError for a word that finds none, with the nearest; option: where the words were typed.
     """
     known = list(entries)
     wanted = list(ids)
     for word in wanted:
         if not any(_is(one, word) for one in known):
-            raise ConfigError(f"--ids: no run is called {word!r}. {nearest(word, _words(known))}")
+            raise ConfigError(f"{option}: no run is called {word!r}. {nearest(word, _names(known, word))}")
     for word in sizes:
         if word not in {one.size for one in known}:
             raise ConfigError(
@@ -170,5 +172,6 @@ def _is(entry: Entry, word: str) -> bool:
     return any(fnmatchcase(text, word) for text in (entry.id, entry.name))
 
 
-def _words(entries: Iterable[Entry]) -> list[str]:
-    return list(dict.fromkeys(text for one in entries for text in (one.id, one.name)))
+def _names(entries: Iterable[Entry], word: str) -> set[str]:
+    """What a person may have meant: ids where the word is like one, else names."""
+    return {one.id if "/" in word else one.name for one in entries}

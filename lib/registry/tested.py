@@ -20,7 +20,7 @@ _OF_TASK = {
 }
 
 
-def tested(entry: Entry, on: str | None = None, tta: str = "none") -> dict[str, float]:
+def scores_on_test(entry: Entry, on: str | None = None, tta: str = "none") -> dict[str, float]:
     """Scores on test by our names, {} without any. on: the dataset, null = that of the training.
 
     Scores of an older model of the same name do not count: meta.json of scores, predictions and model have to fit.

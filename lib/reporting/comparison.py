@@ -15,13 +15,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from lib.config.targets import LEAST_RATES
 from lib.files import DataError, csv_cell, write_text
 from lib.registry.entry import SCORES, Entry
 from lib.registry.epochs import NAMES, Row, epochs_of, strange_epochs
 from lib.status.states import COMPLETED
-
-LEAST_RATES = 3
-"""Learning rates that a picture of scores against them needs."""
 
 
 @dataclass(frozen=True, kw_only=True)

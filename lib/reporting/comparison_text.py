@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lib.registry.entry import SCORES
+from lib.registry.show import batch_text
 from lib.reporting.comparison import Comparison, Run, notes
 from lib.training.console import duration
 
@@ -65,7 +66,7 @@ def _ranked(runs: Sequence[Run]) -> Table:
             str(entry.best.get("source") or ""),
             *(_score(run.test.get(name)) for name in tested),
             f"{entry.learning_rate:g}" if entry.learning_rate is not None else "",
-            _batch(entry.batch, entry.micro_batch),
+            batch_text(entry),
             duration(entry.wall_s) if entry.wall_s is not None else "",
         )
     return table
@@ -85,10 +86,3 @@ def _groups(comparison: Comparison) -> Table:
 
 def _score(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-def _batch(batch: int | None, micro: int | None) -> str:
-    """“16 (4 × 4)”: images of one step, those of one forward pass, and how many of these make it."""
-    if batch is None:
-        return ""
-    return f"{batch} ({micro} × {batch // micro})" if micro and micro != batch else str(batch)
