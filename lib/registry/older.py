@@ -62,7 +62,7 @@ def _registered(path: Path, key: str, facts: Mapping[str, Any]) -> Entry:
     snapshot = told["hyperparameters"] if isinstance(told["hyperparameters"], dict) else {}
     settings = _settings(snapshot)
     folder = _place(path, told["output"])
-    status, why = _status(told["status"])
+    status, why = (COMPLETED, "") if folder and _ended(folder) else _status(told["status"])
     rows, trouble = _rows(folder)
     best = best_of(rows) or _best(told["best"])
     jobs = told["job"] if isinstance(told["job"], list) else [told["job"]]
@@ -98,7 +98,7 @@ def read_run_folder(folder: Path) -> Entry:
     settings = config.get("train_config") if isinstance(config.get("train_config"), dict) else {}
     known = rfdetr_size(str(config.get("model_config_type", "")))
     task = known[0] if known else "segmentation" if any("mask_mAP" in row for row in rows) else "detection"
-    ended = any((folder / name).is_file() for name in _ENDED)
+    ended = _ended(folder)
     return Entry(
         id=folder.name,
         name=folder.name,
@@ -115,6 +115,10 @@ def read_run_folder(folder: Path) -> Entry:
         best=best_of(rows),
         output=str(folder.absolute()),
     )
+
+
+def _ended(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _ENDED)
 
 
 def is_run_folder(folder: Path) -> bool:

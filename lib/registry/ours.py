@@ -133,14 +133,16 @@ def _batch(training: Facts) -> int | None:
 
 
 def _best(folder: Path, settings: Facts, card: Facts, *, made: bool) -> dict[str, Any]:
-    """Scores of the weights that were kept; of a training that has not ended well, the best that RF-DETR wrote so far."""
+    """Scores of the weights that were kept (of a task without mAP its own); of a training that has not ended well, the best
+    that RF-DETR wrote so far.
+    """
     if not made:
         with suppress(DataError):
             return best_of(from_rfdetr(folder / "state"))
         return {}
     best, names = card.get("best") or {}, _SCORE_OF.get(str(settings.get("task")), {})
     found = {names.get(key, key): value for key, value in best.items() if key != "iteration"}
-    if not any(name in found for name in names.values()):
+    if not found:
         return {}
     return found | {"source": "ema" if _averaged(settings.get("training") or {}) else "regular"}
 

@@ -103,6 +103,13 @@ def test_words_for_states(tmp_path: Path, told: str | None, status: str, why: st
     assert found.status == status and why in found.why
 
 
+def test_a_run_that_has_ended_is_completed_whatever_its_registry_saw_last(tmp_path: Path) -> None:
+    path = seeds_project(tmp_path, status="submitted")
+    (tmp_path / "checkpoints" / NAME / "results.json").touch()
+    (found,) = gathered(tmp_path / "nothing", [path])
+    assert (found.status, found.why) == ("completed", "")
+
+
 def test_other_words_lists_and_blocks_are_understood_and_the_rest_is_kept(tmp_path: Path) -> None:
     config = {"training": {"lr": 5e-5, "batch_size": 2, "grad_accum_steps": 4}, "data": {"dataset_dir": "data/lars_rfdetr"}}
     values = [{"experiment_id": "a-1", "name": "a", "model_size": "medium", "config": config, "job_id": 12, "hue": 3}]

@@ -90,6 +90,15 @@ def test_damaged_and_empty_folders_are_entries_too(tmp_path: Path) -> None:
     assert our_entries(tmp_path / "nowhere") == []
 
 
+def test_a_task_without_map_keeps_its_own_scores(tmp_path: Path) -> None:
+    folder = folders.training(tmp_path, "a", [0.1])
+    for name, change in {"meta.json": {}, "model.json": {"best": {"step": 40, "val/accuracy": 0.9}}}.items():
+        told = read_json(folder / name) | change
+        write_json(folder / name, told | ({"settings": told["settings"] | {"task": "presence"}} if not change else {}))
+    (found,) = our_entries(tmp_path)
+    assert found.best == {"step": 40, "val/accuracy": 0.9, "source": "ema"} and found.score is None
+
+
 def test_scores_on_test_count_only_when_they_are_of_this_model(tmp_path: Path) -> None:
     folder = folders.training(tmp_path, "a", [0.1])
     model = read_json(folder / "meta.json")["identity"]
