@@ -57,7 +57,7 @@ def _entry(root: Path, cell: Cell, records: Records, cluster: Cluster) -> Entry:
         name=cell.variant,
         description=_description(root, cell.variant),
         kind=str(settings.get("floor") or settings.get("kind") or "model"),
-        task=settings.get("task"),
+        task=settings.get("task") or card.get("task"),
         model=card.get("model") or _title(settings),
         size=training.get("model") if training.get("engine") == "rfdetr" else size_class(str(training.get("model", ""))),
         dataset=cell.dataset,
@@ -140,11 +140,10 @@ def _best(folder: Path, settings: Facts, card: Facts, *, made: bool) -> dict[str
         with suppress(DataError):
             return best_of(from_rfdetr(folder / "state"))
         return {}
-    best, names = card.get("best") or {}, _SCORE_OF.get(str(settings.get("task")), {})
+    best, names = card.get("best") or {}, _SCORE_OF.get(str(card.get("task")), {})
     found = {names.get(key, key): value for key, value in best.items() if key != "iteration"}
-    if not found:
-        return {}
-    return found | {"source": "ema" if _averaged(settings.get("training") or {}) else "regular"}
+    training = settings.get("training")
+    return found | ({"source": "ema" if _averaged(training) else "regular"} if found and training else {})
 
 
 def _averaged(training: Facts) -> bool:

@@ -85,16 +85,17 @@ def test_damaged_and_empty_folders_are_entries_too(tmp_path: Path) -> None:
     (folder / "meta.json").write_text("{")
     (tmp_path / "results/train/site/b/seed=0").mkdir(parents=True)
     first, second = our_entries(tmp_path)
-    assert (first.name, first.status, first.hyperparameters, first.best) == ("a", "completed", {}, {})
+    assert (first.name, first.status, first.hyperparameters, first.task) == ("a", "completed", {}, "segmentation")
+    assert first.best["mask_mAP"] == 0.1 and "source" not in first.best
     assert (second.name, second.status) == ("b", "waiting")
     assert our_entries(tmp_path / "nowhere") == []
 
 
 def test_a_task_without_map_keeps_its_own_scores(tmp_path: Path) -> None:
     folder = folders.training(tmp_path, "a", [0.1])
-    for name, change in {"meta.json": {}, "model.json": {"best": {"step": 40, "val/accuracy": 0.9}}}.items():
-        told = read_json(folder / name) | change
-        write_json(folder / name, told | ({"settings": told["settings"] | {"task": "presence"}} if not change else {}))
+    meta, card = read_json(folder / "meta.json"), read_json(folder / "model.json")
+    write_json(folder / "meta.json", meta | {"settings": meta["settings"] | {"task": "presence"}})
+    write_json(folder / "model.json", card | {"task": "presence", "best": {"step": 40, "val/accuracy": 0.9}})
     (found,) = our_entries(tmp_path)
     assert found.best == {"step": 40, "val/accuracy": 0.9, "source": "ema"} and found.score is None
 
