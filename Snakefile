@@ -40,6 +40,7 @@ include: "rules/predict.smk"
 include: "rules/export.smk"
 include: "rules/evaluate.smk"
 include: "rules/leaderboard.smk"
+include: "rules/compare.smk"
 include: "rules/report.smk"
 
 

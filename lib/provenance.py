@@ -26,7 +26,10 @@ from lib.config.base import canonical
 from lib.files import read_json, sha256_file, sha256_text, write_json
 
 PROJECT = Path(__file__).resolve().parents[1]
-PACKAGES = ("torch", "ultralytics", "boxmot", "vernier", "trackeval", "av", "opencv-python", "numpy", "pandas", "snakemake")
+PACKAGES = (
+    *("torch", "ultralytics", "rfdetr", "pytorch-lightning", "boxmot", "vernier", "trackeval", "av", "opencv-python"),
+    *("numpy", "pandas", "snakemake"),
+)
 STARTED = time.monotonic()
 
 
@@ -136,15 +139,11 @@ def record(
     raw: digest of raw data that enter here (download), which have no meta.json of their own.
     extra: more facts for readers (attempts, flags); they never enter identity.
     """
-    made = making(stage, settings, inputs, raw)
+    made = origin(stage, settings, inputs, raw)
     beside = meta_path(outputs[0]).parent
     values = {
         **made,
-        "input_files": {role: _from_here(given) for role, given in inputs.items()},
         "content": {os.path.relpath(path, beside): sha256_file(path) for path in outputs},
-        "study": os.environ.get("VIPERSIGHT_STUDY"),
-        "code": commit(),
-        "packages": packages(),
         "hardware": hardware(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - STARTED, 2),
@@ -155,6 +154,22 @@ def record(
     }
     write_json(meta_path(outputs[0]), values)
     return str(made["identity"])
+
+
+def origin(
+    stage: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str | Path | Sequence[str | Path]],
+    raw: str | None = None,
+) -> dict[str, Any]:
+    """What a result is of, known before it is made: its making (as `making`), study, code and versions."""
+    return {
+        **making(stage, settings, inputs, raw),
+        "input_files": {role: _from_here(given) for role, given in inputs.items()},
+        "study": os.environ.get("VIPERSIGHT_STUDY"),
+        "code": commit(),
+        "packages": packages(),
+    }
 
 
 def making(

@@ -23,6 +23,7 @@ from lib.config.study import load_study
 from lib.config.targets import KINDS, choose, study_targets
 from lib.files import write_text
 from lib.provenance import announce_run
+from lib.registry.index import rebuild
 
 # The default study is loaded only when no --configfile is given: an empty list here means just that, also in the
 # processes that a cluster starts.
@@ -103,8 +104,12 @@ def jobs_name():
 
 
 def end_run():
-    """Snakemake knows now what is finished."""
+    """Snakemake knows now what is finished; every run is listed in results/registry.json."""
     finished.settle(Path("results"))
+    try:
+        rebuild(Path())
+    except VipersightError as refusal:
+        print(f"note: {refusal}", file=sys.stderr)
 
 
 def begin_run():

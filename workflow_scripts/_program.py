@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lib.config.base import VipersightError, explain
-from lib.files import read_json
+from lib.files import DataError, read_json
 from lib.runs.attempts import EarlierAttemptFinal
 from lib.runs.ownership import BUSY, Busy
 from lib.training.preemption import PREEMPTED, Preempted
@@ -62,6 +62,20 @@ def read_settings(text: str) -> dict[str, Any]:
     if {"identity", "settings", "recipe"} <= values.keys():
         return values["settings"] | {"recipe": values["recipe"]}
     return values
+
+
+def add_directory(arguments: argparse.ArgumentParser) -> None:
+    """--directory: where the runs are."""
+    arguments.add_argument(
+        "--directory", type=Path, default=Path(), help="working directory of the runs (default: this one)"
+    )
+
+
+def directory_of(given: argparse.Namespace) -> Path:
+    """The working directory that was typed. DataError when that is no folder."""
+    if not given.directory.is_dir():
+        raise DataError(f"--directory: {given.directory} is no folder. Hint: the working directory of the runs.")
+    return given.directory
 
 
 def positive(text: str) -> int:

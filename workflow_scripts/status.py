@@ -4,6 +4,7 @@ python -m workflow_scripts.status                                       the defa
 python -m workflow_scripts.status --configfile config/studies/X.yaml --only 'person-*' --state failed stalled
 python -m workflow_scripts.status --failed                              failures by cause, with log and next command
 python -m workflow_scripts.status --leaderboard                         the best training of each model size, by val
+python -m workflow_scripts.status --show nano_cosine                    one training in full, of whatever study
 python -m workflow_scripts.status --watch                               again every few seconds
 python -m workflow_scripts.status --json                                the same for programs
 
@@ -27,7 +28,9 @@ from rich.live import Live
 from rich.text import Text
 
 from lib.config.study import load_study
-from lib.files import DataError
+from lib.registry.entry import chosen as chosen_entries
+from lib.registry.ours import our_entries
+from lib.registry.show import shown as entry_text
 from lib.status import table
 from lib.status.cells import cells_of
 from lib.status.failures import Failure, find_failures
@@ -42,10 +45,11 @@ PIPE_WIDTH = 240
 
 def main() -> None:
     given = arguments()
+    if given.show:
+        show(given)
+        return
     study = load_study(given.configfile, _program.overrides_of(given))
-    root = given.directory
-    if not root.is_dir():
-        raise DataError(f"--directory: {root} is no folder. Hint: the working directory of the runs.")
+    root = _program.directory_of(given)
     cells = cells_of(study, given.only)
     looker = Looker(study.study, cells, root, timeout_s=given.slurm_timeout)
     keep = chosen(given.state, given.size, given.task, cells)
@@ -64,12 +68,13 @@ def arguments() -> Namespace:
     parser = _program.parser(__doc__)
     _program.add_study(parser)
     parser.add_argument("--only", metavar="PATTERNS", help="variants and boards, as in snakemake --config only=PATTERNS")
-    parser.add_argument("--directory", type=Path, default=Path(), help="working directory of the runs (default: this one)")
+    _program.add_directory(parser)
     parser.add_argument("--state", nargs="+", default=[], help="only trainings in these states")
     parser.add_argument("--size", nargs="+", default=[], help="only models of these sizes (tiny, nano, small …)")
     parser.add_argument("--task", nargs="+", default=[], help="only trainings of these tasks")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--failed", action="store_true", help="failures of all stages by cause, and what to do")
+    form.add_argument("--show", nargs="+", metavar="RUN", help="trainings in full: ids, variants or patterns")
     form.add_argument("--leaderboard", action="store_true", help="the best completed training of each model size, by val")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument(
@@ -77,6 +82,15 @@ def arguments() -> Namespace:
     )
     parser.add_argument("--slurm-timeout", type=seconds, default=10.0, help="seconds that a Slurm command may take")
     return parser.parse_args()
+
+
+def show(given: Namespace) -> None:
+    """Everything that the records of some trainings say."""
+    found = chosen_entries(our_entries(_program.directory_of(given)), given.show, option="--show")
+    if given.json:
+        print(json.dumps([one.plain() for one in found], indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        print("\n\n".join(map(entry_text, found)))
 
 
 def shown(overview: Overview, given: Namespace) -> RenderableType:

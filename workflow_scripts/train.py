@@ -91,6 +91,7 @@ def main() -> None:
         finished.forget(folder)
         with attempts.attempt(folder, fingerprint, given.attempt) as attempt:
             held.keep(attempt=attempt.facts["attempt"])
+            attempt.keep(of=provenance.origin("train", given.settings | {"seed": given.seed}, inputs))
             trained = make(replace(job, on_progress=attempt.keep))
             keep_results(trained, folder)
         cost = attempts.attempts_so_far(folder, fingerprint)

@@ -25,6 +25,7 @@ FOLDERS: dict[str, str] = {
     "lib/pricing": "what a run will cost, before it starts: what `plan` does",
     "lib/inference": "trained models on whole videos",
     "lib/tasks": "what binds data, models and scores",
+    "lib/registry": "every run in one list, by the runs' own records: what `registry` and `compare` read",
     "lib/reporting": "boards, pictures, pages",
     "lib/status": "how trainings stand, and why some failed: what `status` does",
 }

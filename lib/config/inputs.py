@@ -201,6 +201,32 @@ class Inputs:
                 files += [f"results/subsets/{on}/{arm}/seed={seed}.counts.json", self._arms_differ(on, arm, seed)]
         return files
 
+    def _trainings(self, wildcards: Wildcards) -> list[tuple[str, str, int]]:
+        """(dataset, variant, seed) of what a board of scores trains. ConfigError where that is nothing."""
+        board = self.study.find("boards", wildcards.board)
+        models = [name for name in board.variants or () if self.study.variants[name].kind == "model"]
+        if board.dataset != wildcards.dataset or not models:
+            raise ConfigError(
+                f"comparisons/{wildcards.dataset}/{wildcards.board}: the board is about {board.dataset!r} and trains "
+                f"{len(models)} variants. Hint: a comparison takes a board's own dataset, and trained variants on it."
+            )
+        pairs = [(self.study.trained_on(name, board.dataset), name) for name in models]
+        return [(on, name, seed) for on, name in pairs for seed in self.study.seeds_of(name)]
+
+    def compared_ids(self, wildcards: Wildcards) -> list[str]:
+        """Names of the trainings of one board, as registry.json has them."""
+        return [f"{on}/{variant}/seed={seed}" for on, variant, seed in self._trainings(wildcards)]
+
+    def compared_files(self, wildcards: Wildcards) -> list[str]:
+        """Cards, courses and scores on test of the trainings of one board."""
+        files = []
+        for on, variant, seed in self._trainings(wildcards):
+            card = _model(on, variant, seed)
+            scores = f"results/metrics/{wildcards.dataset}/{variant}/seed={seed}/tta=none.json"
+            files += [card, card.replace("model.json", "history.csv")]
+            files += [scores] if "none" in (self.study.boards[wildcards.board].tta or ()) else []
+        return files
+
     def _arms_differ(self, dataset: str, arm: str, seed: int) -> str:
         """The check that no two arms of a shardset are the same frames: two rows would compare a model with itself."""
         return f"results/subsets/{dataset}/{self.study.arms[arm].shardset}.arms/seed={seed}.json"

@@ -43,6 +43,11 @@ class Board(Section):
         "null = its first. With kind tracks HOTA (default), DetA, AssA, MOTA or IDF1.",
         json_schema_extra={"enum": [*ALL_METRICS, *get_args(TrackMetric), None]},
     )
+    compare: bool = shown(
+        False,
+        "With kind scores: true = the board's trainings are also drawn side by side (results/comparisons/): curves, scores "
+        "on val, model sizes, learning rates.",
+    )
     title: str = shown("", "Heading of the board, for people; a new one redraws this board only.")
     description: str = shown("", "What the board answers, for people.")
 
@@ -67,6 +72,8 @@ class Board(Section):
                     )
                 if names and len(set(names)) != len(names):
                     raise ValueError(f"{key}: the same name twice in {names}; each row stands once")
+        if self.kind == "tracks" and self.compare:
+            raise ValueError("`compare` belongs to kind: scores, this board is of kind: tracks. Hint: leave it out")
         if self.kind == "tracks" and self.metric not in get_args(TrackMetric):
             raise ValueError(f"metric: with kind: tracks, {nearest(str(self.metric), get_args(TrackMetric))}")
         return self

@@ -41,9 +41,15 @@ def refuse_taken_names(study: Study, folder: Path) -> None:
 
 
 def claim_names(study: Study, folder: Path) -> None:
-    """Write down this study's definitions; a name that another study defined the same way stays that study's."""
+    """Write down this study's definitions, with what they say of themselves for people.
+
+    A name that another study defined the same way stays that study's.
+    """
     for (table, name), meaning in definitions(study).items():
         path = folder / table / f"{name}.json"
-        if path.is_file() and canonical(read_json(path)["definition"]) == canonical(meaning):
+        said = getattr(getattr(study, table)[name], "description", "") or ""
+        known = read_json(path) if path.is_file() else {}
+        same = bool(known) and canonical(known["definition"]) == canonical(meaning)
+        if same and (known["study"] != study.study or known.get("description", "") == said):
             continue
-        write_json(path, {"study": study.study, "definition": meaning})
+        write_json(path, {"study": study.study, "definition": meaning} | ({"description": said} if said else {}))

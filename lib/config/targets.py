@@ -14,6 +14,8 @@ from lib.config.track import is_floor
 from lib.config.variants import Variant
 
 KINDS = ("videos", "tracks", "shards", "arms", "models", "metrics", "leaderboards", "figures", "exports", "summaries")
+LEAST_RATES = 3
+"""Learning rates that a picture of scores against them needs."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,18 @@ def _figures(study: Study, chosen: Chosen) -> Iterator[str]:
             on, arm = study.trained_on(variant, dataset), study.arms[entry.arm]
             yield f"results/figures/{on}/{variant}/seed={seed}/curves.png"
             yield f"results/figures/{on}/{arm.shardset}.arms/seed={seed}.png"
+    for name, board in study.score_boards.items():
+        if board.compare and name in chosen.boards:
+            yield from comparison_files(study, name, board)
+
+
+def comparison_files(study: Study, name: str, board: Board) -> list[str]:
+    """The table and the pictures of a board's trainings; that of learning rates where it has three."""
+    trained = [variant for variant in board.variants or () if study.variants[variant].kind == "model"]
+    rates = {study.training_of(variant).learning_rate for variant in trained} - {None}
+    files = ["leaderboard.csv", "training_curves.png", "metrics_bar_comparison.png", "model_size_comparison.png"]
+    files += ["hp_lr_scatter.png"] if len(rates) >= LEAST_RATES else []
+    return [f"results/comparisons/{board.dataset}/{name}/{file}" for file in files] if trained else []
 
 
 def is_exported(variant: Variant) -> bool:

@@ -24,6 +24,12 @@ class Training(Section):
         """What the model is called on cards."""
         return str(getattr(self, "model", ""))
 
+    @property
+    def learning_rate(self) -> float | None:
+        """The highest one, of all but a backbone; None where it is told elsewhere than in `lr` or `lr0`."""
+        told = getattr(self, "lr", getattr(self, "lr0", None))
+        return float(told) if isinstance(told, int | float) else None
+
     def resolved(self) -> Self:
         """With everything stated that depends on other settings, once these are known."""
         return self

@@ -23,6 +23,7 @@ pytest.importorskip("rfdetr")
 SMALL: dict[str, Any] = {"num_queries": 10, "group_detr": 1, "batch": 2, "accumulate": 2, "lr": 3e-4, "multi_scale": "off"}
 SMALL |= {"scale_jitter": False, "budget": {"iterations": 2, "evaluations": 1}}
 RARE = {"kind": "repeat_factor", "threshold": 0.99}
+PICTURES = ("training_curves", "metrics_bar_comparison", "model_size_comparison")
 STUDY: dict[str, Any] = {
     "weights": {"trained": {"variant": "boxes", "dataset": "site"}},
     "detectors": {"own": {"kind": "rfdetr", "weights": "trained", "conf": 0.01, "stride": 8, "splits": ["val"]}},
@@ -40,7 +41,7 @@ STUDY: dict[str, Any] = {
     "predict": {"stride": 4, "batch": 4},
     "boards": {
         "by_boxes": {"dataset": "site", "variants": ["boxes", "prior"]},
-        "by_masks": {"dataset": "site", "variants": ["masks", "filled"]},
+        "by_masks": {"dataset": "site", "variants": ["masks", "filled"], "compare": True},
     },
 }
 
@@ -50,7 +51,8 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
     boards = [f"results/leaderboards/site/{name}.csv" for name in ("by_boxes", "by_masks")]
     found = "results/detections/site/own/chunk=0.parquet"
     runs = [f"results/summaries/site/{row}/seed=0/tta=none/summary.json" for row in ("boxes", "masks", "filled")]
-    tree.snakemake("--", *boards, *runs, found)
+    compared = tree.folder / "results/comparisons/site/by_masks"
+    tree.snakemake("--", *boards, *runs, found, str(compared.relative_to(tree.folder) / "leaderboard.csv"))
     assert set(pd.read_parquet(tree.folder / found).columns) >= {"video", "frame", "class", "score", "x1"}
     results = tree.folder / "results"
     for name, row, floor in (("by_boxes", "boxes", "prior"), ("by_masks", "masks", "filled")):
@@ -75,10 +77,29 @@ def test_boxes_and_masks_from_videos_to_boards(fresh: Callable[[dict[str, Any]],
     predicted_by_hand(tree, results)
     scores = json.loads((results / "metrics/site/filled/seed=0/tta=none.json").read_text())
     assert scores["boxes"]["AP50"] > 0, "the floor's boxes are scored beside its masks"
+    compared_and_listed(results, compared)
     segments = pd.read_parquet(results / "predictions/site/filled/seed=0/tta=none.parquet")
     assert (segments["mask"] != "").all()
     assert not tree.planned("--", *boards), "nothing is made twice"
     trained_by_hand(tree)
+
+
+def compared_and_listed(results: Path, compared: Path) -> None:
+    """The comparison of a board's trainings and the registry say what the runs' own files say."""
+    (row,) = pd.read_csv(compared / "leaderboard.csv").to_dict("records")
+    card, tested = (json.loads((results / path).read_text()) for path in (
+        "train/site/masks/seed=0/model.json", "metrics/site/masks/seed=0/tta=none.json",
+    ))  # fmt: skip
+    assert (row["id"], row["model"], row["status"]) == ("site/masks/seed=0", "rfdetr-seg-nano", "completed")
+    assert row["mask_mAP"] == pytest.approx(card["best"]["AP"], abs=1e-6)
+    assert row["test_mask_mAP"] == pytest.approx(tested["metrics"]["AP"], abs=1e-6)
+    assert all((compared / f"{name}.png").stat().st_size > 5000 for name in PICTURES)
+    listed = json.loads((results / "registry.json").read_text())["runs"]
+    assert set(listed) == {f"site/{name}/seed=0" for name in ("boxes", "prior", "masks", "filled")}
+    assert listed["site/masks/seed=0"]["versions"]["rfdetr"] and listed["site/masks/seed=0"]["study"] == "tiny"
+    kept = json.loads((results / "train/site/masks/seed=0/attempts/1.json").read_text())["of"]
+    made = json.loads((results / "train/site/masks/seed=0/meta.json").read_text())
+    assert kept == {key: made[key] for key in kept}, "an attempt says beforehand what its result will say"
 
 
 def trained_by_hand(tree: Tree) -> None:
