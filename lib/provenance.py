@@ -51,6 +51,14 @@ def identity_of(path: str | Path) -> str:
     return f"sha256:{sha256_file(path)}"
 
 
+def identities(inputs: Mapping[str, str | Path | Sequence[str | Path]]) -> dict[str, str | list[str]]:
+    """Identities of inputs by role; of several files in one role, theirs in this order."""
+    return {
+        role: identity_of(given) if isinstance(given, str | Path) else [identity_of(one) for one in given]
+        for role, given in inputs.items()
+    }
+
+
 def identity(stage: str, recipe: int, settings: Any, inputs: Mapping[str, str | Sequence[str]]) -> str:
     """The identity of a result: 64 hexadecimal digits, the same on every machine for the same making."""
     return sha256_text(canonical({"stage": stage, "recipe": recipe, "settings": settings, "inputs": dict(inputs)}))
@@ -181,10 +189,7 @@ def making(
     """Identity of a result and what it is the hash of: stage, recipe, settings, identities of the inputs (as `record`)."""
     settings = dict(settings)
     recipe = int(settings.pop("recipe", 1))
-    sources = {
-        role: identity_of(given) if isinstance(given, str | Path) else [identity_of(one) for one in given]
-        for role, given in inputs.items()
-    }
+    sources: dict[str, Any] = identities(inputs)
     if raw is not None:
         sources["raw"] = raw
     key = identity(stage, recipe, settings, sources)

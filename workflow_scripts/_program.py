@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lib.config.base import VipersightError, explain
+from lib.config.safe_yaml import load_yaml
 from lib.files import DataError, read_json
 from lib.runs.attempts import EarlierAttemptFinal
 from lib.runs.ownership import BUSY, Busy
@@ -35,7 +36,10 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def add_settings(arguments: argparse.ArgumentParser) -> None:
     """--settings: canonical JSON as the rules pass it, or a JSON file for a run by hand."""
     arguments.add_argument(
-        "--settings", required=True, type=read_settings, help="the job's settings: JSON text, a JSON file, a meta.json"
+        "--settings",
+        required=True,
+        type=read_settings,
+        help="the job's settings: JSON text, a JSON or YAML file, meta.json",
     )
 
 
@@ -54,7 +58,10 @@ def overrides_of(given: argparse.Namespace) -> dict[str, str]:
 def read_settings(text: str) -> dict[str, Any]:
     """Parse --settings: a JSON object, or the path of a file that holds one; of a result's meta.json those that made it."""
     try:
-        values = json.loads(text) if text.lstrip().startswith("{") else read_json(text)
+        if Path(text).suffix in (".yaml", ".yml"):
+            values = load_yaml(Path(text))
+        else:
+            values = json.loads(text) if text.lstrip().startswith("{") else read_json(text)
     except json.JSONDecodeError as error:
         raise argparse.ArgumentTypeError(f"not valid JSON: {error}") from error
     if not isinstance(values, dict):

@@ -4,6 +4,9 @@ python -m workflow_scripts.train --settings JSON --seed 0 --subset results/subse
     --shards results/shards/D/SHARDSET/manifest.json [--weights results/weights/W/weights.json] \
     [--model-size S] --output results/train/D/VARIANT/seed=0/model.json
 
+By hand, --settings may be a YAML file with `task` and `training` alone, and --data DIR, a folder in RF-DETR's own layout,
+stand in place of --subset and --shards.
+
 A killed training goes on from `state/` beside the output when settings and data are the same; every try is kept in
 `attempts/`. A training whose loss is no number ends well with that status: it is a result. On SIGTERM, on SIGUSR1 and when
 --time-budget is used up (in a scheduler's job: --runtime) it leaves with code 75. Started again, our own loop goes on at
@@ -24,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from lib import provenance
-from lib.config.base import ConfigError, identity
+from lib.config.base import ConfigError, identity, nearest
+from lib.config.jobs import RECIPES
 from lib.config.running import Running
 from lib.config.tasks import TASKS
+from lib.data.coco_layout import annotation_files
 from lib.files import atomic, sha256_file, write_json, write_link, write_text
 from lib.runs import attempts, finished, ownership, running
 from lib.tasks import Trained, TrainJob, task
@@ -49,6 +54,9 @@ def main() -> None:
     arguments.add_argument(
         "--weights", type=Path, nargs="?", help="card of the weights to start from (or to take as they are)"
     )
+    arguments.add_argument(
+        "--data", type=Path, help="in place of both: a folder in RF-DETR's layout (train, valid), read where it lies"
+    )
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument(
         "--time-budget", type=minutes, default=None, help="minutes after which a training leaves early, its state saved"
@@ -60,11 +68,16 @@ def main() -> None:
     arguments.add_argument("--output", type=Path, required=True)
     given = arguments.parse_args()
 
+    if "recipe" not in given.settings:
+        given.settings = by_hand(given.settings)
     if given.model_size:
         given.settings = of_size(given.settings, given.model_size)
     folder = given.output.parent
-    inputs = {role: path for role in ("subset", "shards", "weights") if (path := getattr(given, role)) is not None}
-    sources = {role: provenance.identity_of(path) for role, path in inputs.items()}
+    files = {role: getattr(given, role) for role in ("subset", "shards", "weights")}
+    inputs: dict[str, Any] = {role: path for role, path in files.items() if path is not None}
+    if given.data is not None:
+        inputs |= {"data": annotation_files(given.data)}  # by content; of the images, by their names in it
+    sources = provenance.identities(inputs)
     fingerprint = provenance.identity("train", given.settings["recipe"], given.settings | {"seed": given.seed}, sources)
     job = TrainJob(
         settings=given.settings,
@@ -72,6 +85,7 @@ def main() -> None:
         subset=given.subset,
         shards=given.shards,
         weights=given.weights,
+        data=given.data,
         folder=folder,
         threads=given.threads,
         time_budget_s=given.time_budget or scheduled(given.runtime),
@@ -104,6 +118,18 @@ def main() -> None:
         if os.environ.get(running.TOKEN):  # by hand, nobody deletes them
             finished.keep([*outputs, provenance.meta_path(weights)])
         shutil.rmtree(folder / "state", ignore_errors=True)  # only now: until all results stand, a kill goes on from it
+
+
+def by_hand(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as a person writes them, `task` and `training` alone, with all that a rule would add."""
+    missing = [key for key in ("task", "training") if key not in settings]
+    if missing:
+        raise ConfigError(f"--settings: {missing[0]} is missing. Hint: {{task: segmentation, training: {{model: nano}}}}")
+    if settings["task"] not in TASKS:
+        raise ConfigError(f"--settings: task {settings['task']!r} is unknown. {nearest(str(settings['task']), TASKS)}")
+    values = {"kind": "model", "floor": None, "weights": None, "recipe": RECIPES["train"]} | settings
+    training = TASKS[values["task"]].settings_of(values["training"]).model_validate(values["training"])
+    return values | {"training": identity(training.resolved())}
 
 
 def of_size(settings: dict[str, Any], size: str) -> dict[str, Any]:

@@ -117,13 +117,25 @@ def _area(shape: Any, data: Mapping[str, Any]) -> float:
     return float(mask.area(mask.merge(mask.frPyObjects(list(shape), data["height"], data["width"]))))
 
 
+def annotation_files(folder: Path, splits: Sequence[str] = ("train", "val")) -> list[Path]:
+    """The annotations of a layout that stands. DataError when one is missing."""
+    found = [folder / FOLDERS[split] / ANNOTATIONS for split in splits]
+    for path in found:
+        if not path.is_file():
+            raise DataError(
+                f"{path}: no such file. Hint: RF-DETR's layout is train, valid and test (not val), each with {ANNOTATIONS}."
+            )
+    return found
+
+
 def read_layout(folder: Path, *, splits: Sequence[str] = ("train", "val"), masks: bool = False) -> Layout:
     """Check a layout that stands already, and say what it holds; nothing is copied or changed.
 
     masks: every box that is no crowd must have one. DataError: a split, a file or an image list that is missing, categories
     that differ between splits (swapped, missing, extra), an id 0, a box of an unknown category, a mask that is missing.
     """
-    found = {split: _read_split(folder / FOLDERS[split] / ANNOTATIONS, masks=masks) for split in splits}
+    files = annotation_files(folder, splits)
+    found = {split: _read_split(path, masks=masks) for split, path in zip(splits, files, strict=True)}
     first = splits[0]
     names = {split: _categories(data, folder / FOLDERS[split] / ANNOTATIONS) for split, data in found.items()}
     for split in splits[1:]:
@@ -135,10 +147,6 @@ def read_layout(folder: Path, *, splits: Sequence[str] = ("train", "val"), masks
 
 
 def _read_split(path: Path, *, masks: bool) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such file. Hint: RF-DETR's layout is train, valid and test (not val), each with {ANNOTATIONS}."
-        )
     data = read_json(path)
     if not isinstance(data, dict) or not all(
         isinstance(data.get(key), list) for key in ("images", "annotations", "categories")

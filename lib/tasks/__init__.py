@@ -27,6 +27,7 @@ class TrainJob:
     subset: Path | None  # frames of the arm; None for pretrained weights
     shards: Path | None  # manifest of the shards that hold them
     weights: Path | None  # card of starting (or pretrained) weights
+    data: Path | None = None  # by hand: samples in a trainer's own folder layout, read in place of subset and shards
     folder: Path  # results/train/{dataset}/{variant}/seed={seed}
     threads: int
     time_budget_s: float | None  # seconds after which it should leave early with its state saved; None = no limit

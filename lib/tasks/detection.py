@@ -8,19 +8,21 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lib.config.base import ConfigError
 from lib.config.evaluate import EvaluateSettings
 from lib.config.predict import PredictSettings, Tta
 from lib.config.running import Running
 from lib.config.tasks import TASKS
 from lib.config.train import TrainingSettings
 from lib.config.train_rfdetr import RfdetrSegSettings, RfdetrSettings
-from lib.data.coco_layout import export_coco
+from lib.data.coco_layout import export_coco, read_layout
 from lib.data.reader import ShardReader
 from lib.data.shards import export_yolo
 from lib.files import DataError, read_json, write_json
@@ -51,10 +53,9 @@ def train(job: TrainJob) -> Trained:
 
 
 def _train_model(job: TrainJob) -> Trained:
-    from lib.training.preemption import StopRequest
-    from lib.training.round_loggers import RoundLoggers
-
     settings = _settings(job)
+    if job.data is not None:
+        return _train_in_place(job, settings, job.data)
     reader, keys, classes = _samples(job)
     val = reader.index[reader.index["split"] == "val"]["key"].tolist()
     if not val:
@@ -63,16 +64,48 @@ def _train_model(job: TrainJob) -> Trained:
         )
     # Both engines read image files: a private copy, made by offset index, that goes away with the job. The budget pays it.
     copied = tempfile.TemporaryDirectory(prefix="vipersight-", dir=os.environ.get("TMPDIR"))
-    name, values = "/".join(job.folder.parts[-3:]), settings.model_dump(mode="json")
-    loggers = RoundLoggers(Running.of_this_run().loggers, state=job.folder / "state", name=name, config=values)
-    with StopRequest(budget_s=job.time_budget_s) as asked, copied as temporary, loggers:
+    with _told(job, settings, classes) as told, copied as temporary:
         run = _run_rfdetr if isinstance(settings, RfdetrSettings) else _run_yolo
-        told = {"names": classes, "state": job.folder / "state", "seed": job.seed, "threads": job.threads}
-        told |= {"fingerprint": job.fingerprint, "start": _start_file(job), "asked": asked, "loggers": loggers}
-        told["factors"], sampled = _repeats(settings, reader, keys)
-        told["on_log"] = lambda facts: job.on_progress(**facts)
-        result = run(settings, reader, {"train": keys, "val": val}, Path(temporary), **told)
-        loggers.close(result.status)
+        factors, sampled = _repeats(settings, reader, keys)
+        result = run(settings, reader, {"train": keys, "val": val}, Path(temporary), factors=factors, **told)
+        told["loggers"].close(result.status)
+    return _made(job, settings, classes, result, {"train_videos": _videos(job)} | sampled)
+
+
+def _train_in_place(job: TrainJob, settings: Any, folder: Path) -> Trained:
+    """RF-DETR on a folder of its own layout: nothing is copied. The videos that the images are from are not known."""
+    from lib.training import rfdetr
+
+    if not isinstance(settings, RfdetrSettings):
+        raise ConfigError(
+            f"--data {folder}: engine {settings.engine} reads no such layout. Hint: engine: rfdetr, or use --shards."
+        )
+    if settings.sampling is not None:
+        raise ConfigError("training.sampling: needs the shards of a dataset. Hint: leave it out, or use --shards.")
+    layout = read_layout(folder, masks=isinstance(settings, RfdetrSegSettings))
+    with _told(job, settings, layout.classes) as told:
+        result = rfdetr.train(settings, data=folder, **told)
+        told["loggers"].close(result.status)
+    return _made(job, settings, layout.classes, result, {})
+
+
+@contextmanager
+def _told(job: TrainJob, settings: Any, classes: list[str]) -> Iterator[dict[str, Any]]:
+    """What both engines are told; while it holds, signals ask the training to leave."""
+    from lib.training.preemption import StopRequest
+    from lib.training.round_loggers import RoundLoggers
+
+    state, name = job.folder / "state", "/".join(job.folder.parts[-3:])
+    values = settings.model_dump(mode="json")
+    loggers = RoundLoggers(Running.of_this_run().loggers, state=state, name=name, config=values)
+    told = {"names": classes, "state": state, "seed": job.seed, "threads": job.threads, "fingerprint": job.fingerprint}
+    told |= {"start": _start_file(job), "on_log": lambda facts: job.on_progress(**facts), "loggers": loggers}
+    with StopRequest(budget_s=job.time_budget_s) as asked, loggers:
+        yield told | {"asked": asked}
+
+
+def _made(job: TrainJob, settings: Any, classes: list[str], result: TrainResult, more: dict[str, Any]) -> Trained:
+    """What a training leaves, with its card. more: facts of its data."""
     card = _card(job, classes, FORMATS[settings.engine], result.status) | _model(settings)
     card |= {
         "iterations": result.iterations,
@@ -80,9 +113,8 @@ def _train_model(job: TrainJob) -> Trained:
         "parameters": result.parameters,
         "best": result.best,
         "resumed_from_epoch": result.resumed_from,
-        "train_videos": _videos(job),
         **result.facts,
-        **sampled,
+        **more,
     }
     return Trained(weights=result.weights, card=card, history=result.history)
 

@@ -324,3 +324,38 @@ def test_the_untrained_floor_is_the_start_of_a_training(tmp_path: Path) -> None:
     floor = load_checkpoint(rfdetr.untrained(settings, names=NAMES, seed=0, folder=tmp_path))["model"]
     made = train(tmp_path, budget={"iterations": 1, "evaluations": 1}, lr=1e-12, lr_encoder=1e-12, weight_decay=0.0)
     assert all(torch.allclose(floor[key], value, atol=1e-6) for key, value in weights(made).items())
+
+
+def test_a_folder_in_its_layout_is_trained_in_place_by_hand(tmp_path: Path) -> None:
+    """Settings of a few lines; the folder is read and left as it is; wrong ones are refused before anything is made."""
+    data = layout(tmp_path / "data")
+    before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
+    (tmp_path / "nano.yaml").write_text(
+        "task: detection\n"
+        "training: {engine: rfdetr, model: nano, imgsz: 64, num_queries: 10, group_detr: 1, batch: 2, accumulate: 1,\n"
+        "  budget: {iterations: 2, evaluations: 1}, multi_scale: 'off', scale_jitter: false}\n"
+    )
+    done = by_hand(tmp_path, "nano.yaml", "data")
+    assert done.returncode == 0, done.stderr
+    card, meta = (read_json(tmp_path / f"made/{name}.json") for name in ("model", "meta"))
+    assert (card["class_names"], card["input_size"], card["iterations"], card["status"]) == (NAMES, 64, 2, "finished")
+    assert "train_videos" not in card and meta["settings"]["training"]["lr"] == 1e-4 and len(meta["inputs"]["data"]) == 2
+    assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before, "nothing is added or changed"
+    made = (tmp_path / "made/model.json").read_bytes()
+    (tmp_path / "yolo.yaml").write_text("task: detection\ntraining: {epochs: 1}\n")
+    (tmp_path / "odd.yaml").write_text("task: detecton\ntraining: {epochs: 1}\n")
+    for settings, folder, says in (
+        ("yolo.yaml", "data", "engine yolo reads no such layout. Hint: engine: rfdetr"),
+        ("odd.yaml", "data", "did you mean 'detection'"),
+        ("nano.yaml", "nowhere", r"nowhere/train/_annotations.coco.json: no such file. Hint: RF-DETR's layout is"),
+    ):
+        refused = by_hand(tmp_path, settings, folder)
+        assert refused.returncode == 2 and says in refused.stderr and "Traceback" not in refused.stderr
+    assert (tmp_path / "made/model.json").read_bytes() == made
+
+
+def by_hand(folder: Path, settings: str, data: str) -> subprocess.CompletedProcess[str]:
+    words = ["--settings", settings, "--seed", "0", "--data", data, "--output", "made/model.json"]
+    command = [sys.executable, "-m", "workflow_scripts.train", *words]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
