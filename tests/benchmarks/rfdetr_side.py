@@ -1,6 +1,6 @@
 """One side of rfdetr_video: `python -m tests.benchmarks.rfdetr_side ours|library CLIP WEIGHTS STRIDE OUT.npz FIGURES.json`.
 
-Loading the model is left out; the clock runs from the first frame to the last box. `forward` is the network alone.
+Loading the model and a first pass are left out; the clock runs from the first frame to the last box. `forward` is the network alone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lib.models import rfdetr as models
 
 CONF = 0.01
 SIDE = 384  # of nano's input, px
+BLACK = np.zeros((720, 1280, 3), np.uint8)
 THREADS = 2
 
 
@@ -55,7 +56,9 @@ def ours(clip: Path, weights: Path, stride: int) -> tuple[Clock, Any]:
     row = {"video": "clip", "original": clip.name, "split": "test", "path": str(clip), "kind": "video"}
     row |= {"stream": facts.stream, "fps": facts.fps, "frames": facts.frames, "width": facts.width}
     videos = pd.DataFrame([row | {"height": facts.height}])
-    settings = PredictSettings(conf=CONF, max_det=300, stride=stride, batch=1 if not torch.cuda.is_available() else 16)
+    batch = 16 if torch.cuda.is_available() else 1
+    settings = PredictSettings(conf=CONF, max_det=300, stride=stride, batch=batch)
+    predictor.predict([BLACK] * batch, conf=CONF, iou=1.0, max_det=300, imgsz=SIDE)  # the first pass chooses kernels
 
     def work() -> np.ndarray:
         found, _ = predict_videos(videos, predictor, settings, Tta(), imgsz=SIDE, progress=False)
@@ -72,6 +75,7 @@ def library(clip: Path, weights: Path, stride: int) -> tuple[Clock, Any]:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = RFDETR.from_checkpoint(weights, device=device)
+    model.predict(BLACK, threshold=CONF)
 
     def work() -> np.ndarray:
         video, rows, number = cv2.VideoCapture(str(clip)), [], -1

@@ -1,7 +1,7 @@
 """RF-DETR nano over a video: our predict stage against `RFDETR.predict` on one frame after the other.
 
 The clip (720p, H.264) and the model (nano at its own 384 px, two classes, the seed's weights) are made here. Both sides are
-processes of their own with the same number of threads; loading the model is left out. `outside` is the time from the first
+processes of their own with the same number of threads; loading the model and a first pass are left out. `outside` is the time from the first
 frame to the last box less that of the network's forward passes.
 """
 
@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lib.config.train_rfdetr import RfdetrSettings
 from lib.data.video import write_video
@@ -19,24 +20,29 @@ from tests.benchmarks.decode import SHAPE, pictures
 from tests.benchmarks.measure import Result, Spent, compared, interleaved, main, python
 
 FRAMES = {"tiny": 4, "small": 60, "full": 240}
+GPU_FRAMES = 600
+"""A card is through 60 frames in a second."""
 STRIDE = {"tiny": 2, "small": 2, "full": 2}
 REPEATS = {"tiny": 1, "small": 3, "full": 5}
 NAMES = ["person", "crane hook"]
 
 
 def measure(size: str) -> Result:
-    result = Result("RF-DETR over a video, against RFDETR.predict in a loop")
+    result, frames = Result("RF-DETR over a video, against RFDETR.predict in a loop"), FRAMES[size]
+    if torch.cuda.is_available():
+        frames, result.notes = GPU_FRAMES, [f"{torch.cuda.get_device_name()}, torch {torch.__version__}."]
     with tempfile.TemporaryDirectory(prefix="vipersight-bench-") as name:
         folder = Path(name)
-        write_video(folder / "clip.mp4", pictures(FRAMES[size]), 30.0, SHAPE[::-1])
+        write_video(folder / "clip.mp4", pictures(frames), 30.0, SHAPE[::-1])
         settings = RfdetrSettings(model="nano").resolved()
         net, config = models.build(settings, NAMES, seed=0)
         library = models.library_name(settings)
         models.save_model(net.state_dict(), folder / "nano.pth", config=config, name=library, names=NAMES, epoch=0)
         runs = interleaved({one: lambda one=one: run(one, folder, size) for one in ("ours", "library")}, REPEATS[size])
-        looked = -(-FRAMES[size] // STRIDE[size])
+        looked = -(-frames // STRIDE[size])
+        wall = 0.6 if torch.cuda.is_available() else 1.0
         sides = {"ours": "ours", "peer": "library"}
-        result.rows.append(compared("first frame to last box", runs, "video", target=("<=", 1.0), **sides))
+        result.rows.append(compared("first frame to last box", runs, "video", target=("<=", wall), **sides))
         result.rows.append(compared("of it outside of the forward passes", runs, "outside", target=("<=", 0.5), **sides))
         result.rows.append(compared("of it in the forward passes", runs, "forward", **sides))
         result.rows.append(compared("CPU, loading included", runs, "cpu", **sides))
