@@ -1,6 +1,7 @@
 """One side of rfdetr_video: `python -m tests.benchmarks.rfdetr_side ours|library CLIP WEIGHTS STRIDE OUT.npz FIGURES.json`.
 
-Loading the model and a first pass are left out; the clock runs from the first frame to the last box. `forward` is the network alone.
+Loading the model and a first pass are left out; the clock runs from the first frame to the last box. `forward` is the
+network alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """RF-DETR nano over a video: our predict stage against `RFDETR.predict` on one frame after the other.
 
 The clip (720p, H.264) and the model (nano at its own 384 px, two classes, the seed's weights) are made here. Both sides are
-processes of their own with the same number of threads; loading the model and a first pass are left out. `outside` is the time from the first
-frame to the last box less that of the network's forward passes.
+processes of their own with the same number of threads; loading the model and a first pass are left out. `outside` is the
+time from the first frame to the last box less that of the network's forward passes.
 """
 
 from __future__ import annotations
