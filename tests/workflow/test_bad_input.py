@@ -125,7 +125,7 @@ def test_weights_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "w.h5"
     file.write_bytes(b"x")
     code, text = weights(tmp_path, path=str(file))
-    assert (code, text) == (WRONG, "error: weights 'w.h5': unknown kind of file. Known suffixes: .onnx, .pt.\n")
+    assert (code, text) == (WRONG, "error: weights 'w.h5': unknown kind of file. Known suffixes: .onnx, .pt, .pth.\n")
 
 
 def test_a_file_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
