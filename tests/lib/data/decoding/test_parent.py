@@ -15,6 +15,7 @@ import pytest
 
 from lib.config.base import ConfigError
 from lib.config.limits import Limits
+from lib.data.decoding import parent
 from lib.data.decoding.parent import POOL
 from lib.data.video import probe, read_frames
 from lib.files import DataError
@@ -46,6 +47,14 @@ def test_a_crash_names_the_file_and_costs_only_it(clip: Path, number: signal.Sig
     with pytest.raises(DataError, match=rf"clip\.mp4: the decoder crashed on it \({number.name}\)\. Hint:"):
         list(frames)
     assert probe(clip).frames == 200 and child() != process
+
+
+def test_a_child_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parent, "_PROJECT", tmp_path)
+    monkeypatch.chdir(tmp_path)  # where no program lies
+    why = r"could not be started \(the decoder ended with 1 \(.*No module named 'lib'\)\)"
+    with pytest.raises(DataError, match=why), parent._Pool().decoder():
+        pass
 
 
 def test_a_hang_is_ended(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
