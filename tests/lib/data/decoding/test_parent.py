@@ -70,6 +70,7 @@ def test_a_hang_is_ended(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert probe(clip).frames == 200
 
 
+@pytest.mark.slow
 def test_limits_of_frames_pixels_memory_and_time(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, max_frames=100)
     with pytest.raises(DataError, match=r"more than limits\.max_frames = 100 frames\. Hint:"):
@@ -87,6 +88,7 @@ def test_limits_of_frames_pixels_memory_and_time(tmp_path: Path, clip: Path, mon
     assert probe(large, check=True).frames == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [1024, 1536, 2048, 2560, 3072])
 def test_a_child_that_ran_out_of_memory_is_not_asked_again(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, side: int
