@@ -153,6 +153,15 @@ def restarts(job: str, *, timeout_s: float = TIMEOUT_S) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def preempted(job: str, *, timeout_s: float = TIMEOUT_S) -> bool:
+    """Whether Slurm has taken a job's place for another one; False, too, where squeue does not answer or know it.
+
+    A preempted job that outlives its grace is cancelled in the same words as one that a person cancels.
+    """
+    words = ["squeue", "--states=all", "--noheader", f"--jobs={job}", "--Format=PreemptTime"]
+    return (answer(words, timeout_s) or "").strip()[:4].isdigit()  # a date; N/A or None else
+
+
 def cancel(ids: Sequence[str], *, pending_only: bool = False, timeout_s: float = TIMEOUT_S) -> bool:
     """Cancel jobs; False when Slurm did not take the order. pending_only: those that have begun by now go on."""
     return not ids or answer(["scancel", *(["--state=PENDING"] if pending_only else []), *ids], timeout_s) is not None

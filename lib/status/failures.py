@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lib.reporting.triage import ADVICE, Verdict, classify, tail_of
+from lib.reporting.triage_patterns import CANCELLED, PREEMPTED, STALL, UNKNOWN
 from lib.reporting.triage_patterns import DIVERGED as NO_NUMBER
-from lib.reporting.triage_patterns import STALL, UNKNOWN
+from lib.runs.slurm import preempted
 from lib.status import states
 from lib.status.overview import Overview, Row
 from lib.status.snakemake_log import Event
@@ -79,6 +80,8 @@ def of_training(row: Row, root: Path, told: Mapping[str, Event]) -> Failure:
         cause = row.state.cause if row.state.cause in ADVICE or last.get("cause") == states.RUNNING else last.get("cause")
         slurm = row.told.ended_by if row.told is not None and not row.told.active else None
         verdict = classify(told=cause, error=str(last.get("error") or row.state.why), slurm=slurm, log=text)
+        if verdict.cause == CANCELLED and row.job and preempted(row.job):
+            verdict = Verdict(PREEMPTED, verdict.line)
         if verdict.cause == UNKNOWN and row.state.why:
             verdict = Verdict(UNKNOWN, _both(row.state.why, verdict.line))
     log = next((one for one in logs if (root / one).is_file()), None)

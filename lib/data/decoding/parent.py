@@ -68,7 +68,12 @@ class Decoder:
         self.said = said
         self.link = Connection(ours.detach())
         self.busy = False
-        self._hear(_START_S)
+        try:
+            self._hear(_START_S)
+        except (ChildGone, EOFError, OSError) as gone:
+            cause = str(gone) if isinstance(gone, ChildGone) else self._last_words()
+            self.close()
+            raise ChildGone(cause) from gone
 
     @property
     def usable(self) -> bool:

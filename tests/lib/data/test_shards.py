@@ -258,6 +258,7 @@ def _build_on_a_full_disk(arguments) -> None:
         os._exit(7)
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_no_half_shard(world, tmp_path):
     """Kills at different moments: tars under a final name are always whole, and a rebuild heals the folder."""
     out = tmp_path / "out"

@@ -154,6 +154,7 @@ def random_units(rng: np.random.Generator, difficulty: np.ndarray) -> pd.DataFra
     return pd.DataFrame(rows, columns=["video", "n_truth", "class_index", "score", "matched", "ignored"])
 
 
+@pytest.mark.slow
 def test_a_against_a_on_ap50() -> None:
     """Two detectors of the same quality on the same 20 videos, 200 boards: a false “better” stays rare for AP50 as well."""
     rng = np.random.default_rng(11)

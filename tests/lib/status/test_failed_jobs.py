@@ -14,6 +14,7 @@ from lib.status.overview import Overview, Row
 from lib.status.progress import Progress
 from lib.status.snakemake_log import Event, Events, events
 from lib.status.states import State
+from tests.lib.slurm_answers import put
 
 LOG = """\
 Building DAG of jobs...
@@ -195,6 +196,19 @@ def test_trainings_by_state_record_and_slurm_s_log(tmp_path: Path, row: Row, log
     assert str(found.log) == "results/logs/slurm/rule_train/site_a_0/12.log"
     text = by_cause([found])
     assert text.startswith(f"{cause} (1): ") and found.verdict.line in text and "results/train/site/a/seed=0" in text
+
+
+@pytest.mark.parametrize(("when", "cause"), [("2026-11-26T13:55:00 \n", "preempted"), ("N/A   \n", "cancelled")])
+def test_a_preempted_job_is_cancelled_in_the_same_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, cause: str
+) -> None:
+    put(tmp_path / "bin", "squeue", says=when)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/bin:/nowhere")
+    log = tmp_path / "results/logs/slurm/rule_train/site_a_0/12.log"
+    write(log, "slurmstepd-gpu1: error: *** STEP 50.0 ON gpu1 CANCELLED AT 2026-11-26T13:55:19 ***")
+    row = trained(State("failed", "Snakemake reports an error of its job", "error"), cause="running")
+    (found,) = find_failures(overview(tmp_path, row), tmp_path)
+    assert found.verdict.cause == cause and "STEP 50.0" in found.verdict.line
 
 
 def test_many_of_a_kind_are_counted(tmp_path: Path) -> None:

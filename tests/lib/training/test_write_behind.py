@@ -75,6 +75,7 @@ def test_a_failure_is_raised_by_the_next_call_once(call: str, capfd: pytest.Capt
     assert "error: a checkpoint could not be written: division by zero" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_program_ends_only_when_it_has_written(tmp_path: Path) -> None:
     """Even one that fails: the thread goes on, and what fails in it is told."""
     program = f"""

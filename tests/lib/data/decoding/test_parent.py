@@ -15,6 +15,7 @@ import pytest
 
 from lib.config.base import ConfigError
 from lib.config.limits import Limits
+from lib.data.decoding import parent
 from lib.data.decoding.parent import POOL
 from lib.data.video import probe, read_frames
 from lib.files import DataError
@@ -48,6 +49,14 @@ def test_a_crash_names_the_file_and_costs_only_it(clip: Path, number: signal.Sig
     assert probe(clip).frames == 200 and child() != process
 
 
+def test_a_child_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parent, "_PROJECT", tmp_path)
+    monkeypatch.chdir(tmp_path)  # where no program lies
+    why = r"could not be started \(the decoder ended with 1 \(.*No module named 'lib'\)\)"
+    with pytest.raises(DataError, match=why), parent._Pool().decoder():
+        pass
+
+
 def test_a_hang_is_ended(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, stall_seconds=1.5)
     probe(clip)
@@ -61,6 +70,7 @@ def test_a_hang_is_ended(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert probe(clip).frames == 200
 
 
+@pytest.mark.slow
 def test_limits_of_frames_pixels_memory_and_time(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, max_frames=100)
     with pytest.raises(DataError, match=r"more than limits\.max_frames = 100 frames\. Hint:"):
@@ -78,6 +88,7 @@ def test_limits_of_frames_pixels_memory_and_time(tmp_path: Path, clip: Path, mon
     assert probe(large, check=True).frames == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [1024, 1536, 2048, 2560, 3072])
 def test_a_child_that_ran_out_of_memory_is_not_asked_again(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, side: int

@@ -163,6 +163,7 @@ def test_the_same_words_for_colours_that_look_alike() -> None:
     assert all(0 <= thing.start_s < thing.end_s for thing in things)
 
 
+@pytest.mark.slow
 def test_sounds_that_nothing_goes_with() -> None:
     """`sound.unseen` per video on average, each kind once, within the video, of very different length."""
     for mean in (0.0, 1.5, 4.0):

@@ -127,6 +127,7 @@ def one_frame(episode: Episode, share: float) -> list[float]:
     return features
 
 
+@pytest.mark.slow
 def test_audio_questions_cannot_be_answered_by_seeing() -> None:
     seeing, blind = gain(of_channel(AUDIO), events_seen)
     assert seeing < blind + 0.08
@@ -214,6 +215,7 @@ def test_names_places_and_lengths_do_not_tell() -> None:
     assert leak < 0.01
 
 
+@pytest.mark.slow
 def test_answers_do_not_take_turns() -> None:
     """The place of a question among those with the same answers to choose from, odd or even, in each split."""
     rows, names = asked()
