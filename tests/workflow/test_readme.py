@@ -60,10 +60,13 @@ def typed(words: list[str], folder: Path, *, timeout: int = 600) -> subprocess.C
 
 @pytest.fixture(autouse=True)
 def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
-    """The one test that runs the demo again has it to itself: beside a living run most commands say so, and do nothing."""
+    """The test that runs the demo again has it to itself: beside a living run most commands say so, and do nothing. So has
+    `launch`, which takes a dry run of another process for a run that begins.
+    """
+    alone = request.function is test_recipe_variant or "workflow_scripts.launch" in request.node.name
     base = tmp_path_factory.getbasetemp()
     with open((base if worker_id == "master" else base.parent) / "demo-turn.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if request.function is test_recipe_variant else fcntl.LOCK_SH)
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
 
 
