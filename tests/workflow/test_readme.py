@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -54,6 +56,18 @@ def typed(words: list[str], folder: Path, *, timeout: int = 600) -> subprocess.C
     environment["PYTHONPATH"] = str(folder)
     environment["XDG_CONFIG_HOME"] = str(folder / ".config")
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=timeout, env=environment)
+
+
+@pytest.fixture(autouse=True)
+def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    """The test that runs the demo again has it to itself: beside a living run most commands say so, and do nothing. So has
+    `launch`, which takes a dry run of another process for a run that begins.
+    """
+    alone = request.function is test_recipe_variant or "workflow_scripts.launch" in request.node.name
+    base = tmp_path_factory.getbasetemp()
+    with open((base if worker_id == "master" else base.parent) / "demo-turn.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 def test_there_are_commands_to_test() -> None:
