@@ -80,7 +80,7 @@ def of_training(row: Row, root: Path, told: Mapping[str, Event]) -> Failure:
         cause = row.state.cause if row.state.cause in ADVICE or last.get("cause") == states.RUNNING else last.get("cause")
         slurm = row.told.ended_by if row.told is not None and not row.told.active else None
         verdict = classify(told=cause, error=str(last.get("error") or row.state.why), slurm=slurm, log=text)
-        if verdict.cause == CANCELLED and row.job and preempted(row.job):
+        if verdict.cause == CANCELLED and row.told is not None and preempted(row.told.id):  # told: Slurm answers
             verdict = Verdict(PREEMPTED, verdict.line)
         if verdict.cause == UNKNOWN and row.state.why:
             verdict = Verdict(UNKNOWN, _both(row.state.why, verdict.line))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lib.runs.slurm import Job
 from lib.status.cells import Cell
 from lib.status.failures import find_failures
 from lib.status.failures_text import by_cause
@@ -207,8 +209,12 @@ def test_a_preempted_job_is_cancelled_in_the_same_words(
     log = tmp_path / "results/logs/slurm/rule_train/site_a_0/12.log"
     write(log, "slurmstepd-gpu1: error: *** STEP 50.0 ON gpu1 CANCELLED AT 2026-11-26T13:55:19 ***")
     row = trained(State("failed", "Snakemake reports an error of its job", "error"), cause="running")
-    (found,) = find_failures(overview(tmp_path, row), tmp_path)
+    known = replace(row, told=Job(id="12", state="RUNNING"))
+    (found,) = find_failures(overview(tmp_path, known), tmp_path)
     assert found.verdict.cause == cause and "STEP 50.0" in found.verdict.line
+    (tmp_path / "bin/squeue.asked").unlink()
+    (found,) = find_failures(overview(tmp_path, row), tmp_path)
+    assert found.verdict.cause == "cancelled" and not (tmp_path / "bin/squeue.asked").exists(), "nobody answered before"
 
 
 def test_many_of_a_kind_are_counted(tmp_path: Path) -> None:
