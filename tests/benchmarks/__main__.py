@@ -22,6 +22,7 @@ PROGRAMS = (
     "coco_scores",
     "follow",
     "rfdetr_video",
+    "rfdetr_train",
     "checkpoint",
     "loop",
     "engine_parts",

@@ -144,3 +144,9 @@ def test_price() -> None:
 def test_rfdetr_video() -> None:
     facts = run("rfdetr_video").facts
     assert facts["the same boxes"] is True and facts["boxes"]["ours"] > 10
+
+
+@pytest.mark.slow
+def test_rfdetr_train() -> None:
+    result = run("rfdetr_train")
+    assert result.facts["all losses are finite"] is True and all(row.ours > 0 for row in result.rows)
