@@ -77,15 +77,17 @@ def _config(name: str, values: dict[str, Any]) -> Any:
 
 
 def _plus(name: str) -> Any:
-    """A class of rfdetr_plus."""
+    """Settings of a model of rfdetr_plus, which the library hands on where it is installed."""
+    model = name.removesuffix("Config")
     try:
-        import rfdetr_plus
+        from rfdetr.platform import models as platform
+
+        return getattr(platform, model)._model_config_class
     except ImportError as error:
         raise ConfigError(
-            f"training.model: {name.removesuffix('Config')} is part of rfdetr_plus, which is not installed. Hint: install "
-            f"it beside the lock (licence {PML}), or take model: large."
+            f"training.model: {model} is part of rfdetr_plus, which is not installed. Hint: install it beside the lock "
+            f"(licence {PML}), or take model: large."
         ) from error
-    return getattr(rfdetr_plus, name)
 
 
 def build(settings: RfdetrSettings, names: list[str], *, seed: int, weights: Path | None = None) -> tuple[Any, Any]:

@@ -147,8 +147,25 @@ def test_a_start_from_another_kind_of_model_is_refused(files: dict[str, Path]) -
 
 
 def test_sizes_that_are_not_at_hand_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    xlarge = RfdetrSettings(model="xlarge", imgsz=80, accept_licences=[PML], **SMALL)
     with pytest.raises(ConfigError, match="RFDETRXLarge is part of rfdetr_plus, which is not installed"):
-        models.build(RfdetrSettings(model="xlarge", accept_licences=[PML]).resolved(), NAMES, seed=0)
+        models.build(xlarge.resolved(), NAMES, seed=0)
+
+    from rfdetr.config import RFDETRNanoConfig
+    from rfdetr.platform import models as platform
+
+    class RFDETRXLargeConfig(RFDETRNanoConfig):
+        """Stands for the package's, which its licence keeps out of here: it too is of the library's own base."""
+
+        patch_size: int = 20
+        num_windows: int = 1
+
+    class RFDETRXLarge:
+        _model_config_class = RFDETRXLargeConfig
+
+    monkeypatch.setitem(vars(platform), "RFDETRXLarge", RFDETRXLarge)
+    config = models.model_settings(xlarge.resolved(), 2)
+    assert isinstance(config, RFDETRXLargeConfig) and (config.resolution, config.num_classes) == (80, 2)
 
 
 def test_base_asks_a_hub() -> None:
