@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+_AT_ONCE = 255  # pycocotools counts the masks of a call in 8 bits, which NumPy 2 refuses beyond that
+
 
 def run_lengths(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """COCO's RLE of every row (mask, height, width, x1, y1, x2, y2; ignore where the table has it).
@@ -43,7 +45,8 @@ def areas(masks: list[dict[str, Any]]) -> np.ndarray:
     """(N,) float64: pixels of each mask."""
     from pycocotools import mask
 
-    return np.asarray(mask.area(masks) if masks else [], dtype=np.float64)
+    pieces = [mask.area(masks[first : first + _AT_ONCE]) for first in range(0, len(masks), _AT_ONCE)]
+    return np.concatenate([np.zeros(0), *pieces])
 
 
 def results(rows: pd.DataFrame, boxes: np.ndarray) -> bytes:

@@ -18,6 +18,7 @@ from pycocotools.cocoeval import COCOeval
 from lib.config.download import CocoSource
 from lib.data.sources import coco
 from lib.files import DataError
+from lib.metrics.coco_masks import areas
 from lib.metrics.detection import ap_from_units, evaluate, match_units
 
 CLASSES = ["person", "hook"]
@@ -112,6 +113,12 @@ def test_the_truth_itself_scores_one_and_boxes_score_otherwise() -> None:
     assert [perfect[name] for name in ("AP", "AP50", "AR", "F1")] == [1.0] * 4
     masks, boxes = (evaluate(truth, found, frames, CLASSES, f1_threshold=0.3, masks=one)["AP"] for one in (True, False))
     assert masks != pytest.approx(boxes)
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 700])
+def test_areas_of_any_number_of_masks(count: int) -> None:
+    drawn = [np.asfortranarray(np.arange(40).reshape(5, 8) < 1 + number % 40, dtype=np.uint8) for number in range(count)]
+    assert areas([rle.encode(one) for one in drawn]).tolist() == [float(one.sum()) for one in drawn]
 
 
 def test_a_crowd_without_a_mask_is_its_box_and_a_box_without_one_is_refused() -> None:

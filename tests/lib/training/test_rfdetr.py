@@ -144,7 +144,7 @@ def test_a_training_leaves_what_a_result_needs(straight: TrainResult) -> None:
     told = models.inspect(straight.weights)
     assert told == {"class_names": NAMES, "input_size": 64, "parameters": straight.parameters}
     assert sorted(path.name for path in straight.weights.parent.iterdir()) == [
-        f"best-{straight.best['epoch']}.pth", "last.json", "metrics.csv", "round-3.ckpt",
+        f"best-{straight.best['epoch']}.pth", "last.json", "loggers.json", "metrics.csv", "round-3.ckpt",
     ]  # fmt: skip
 
 
