@@ -21,7 +21,8 @@ from lib.registry.index import PLACE, rebuild
 from tests.conftest import PROJECT
 
 PROCESSES = 50
-FORKS = multiprocessing.get_context("fork")  # the children only write and read files
+FORKS = multiprocessing.get_context("forkserver")  # of a small process, not of this one with all that tests have loaded
+FORKS.set_forkserver_preload(["lib.registry.index", "folders"])
 
 
 def record(root: Path, number: int, ready: object) -> None:
