@@ -30,13 +30,18 @@ class RoundLoggers:
         self._loggers: Loggers | None = None
 
     def begin(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Begin, or go on after the last of the rows that the engine's state holds; what was told beyond is taken back."""
+        """Begin, or go on after the last of the rows that the engine's state holds: what was told beyond is taken back, what
+        a kill kept from being told is told now."""
         self._loggers = Loggers(
             make_services(self._settings, folder=self._state.parent, name=self._name, config=self._config)
         )
-        last = {"step": int(history[-1]["iteration"])} if history else {}
-        kept = self._kept() if last else {}
-        self._loggers.load_state_dict({name: facts | last for name, facts in kept.items()})
+        last = int(history[-1]["iteration"]) if history else -1
+        kept = {name: facts | {"step": min(int(facts["step"]), last)} for name, facts in self._kept().items() if history}
+        self._loggers.load_state_dict(kept)
+        told = min((facts["step"] for facts in kept.values()), default=-1)
+        for row in history:
+            if int(row["iteration"]) > told:
+                self.tell(row)
 
     def tell(self, row: Mapping[str, float]) -> None:
         """The row of a round: epoch, iteration, seconds, and what was measured."""
@@ -63,12 +68,12 @@ class RoundLoggers:
             self._loggers = None
 
     def _kept(self) -> dict[str, dict[str, Any]]:
-        """What the attempt before left of its loggers; without it they begin anew with the rounds to come."""
+        """What the attempt before left of its loggers; without it they begin anew, with all rounds."""
         path = self._state / FILE
         if not path.is_file():
             return {}
         try:
-            return {name: dict(facts) for name, facts in read_json(path).items()}
+            return {name: {"step": -1} | dict(facts) for name, facts in read_json(path).items()}
         except (DataError, AttributeError, TypeError, ValueError) as error:
-            print(f"warning: {path}: {error}; loggers begin with this attempt", file=sys.stderr)
+            print(f"warning: {path}: {error}; loggers begin anew", file=sys.stderr)
             return {}

@@ -57,8 +57,19 @@ def test_without_what_was_kept_the_loggers_begin_anew(
     second.begin(ROWS[:1])
     second.tell(ROWS[1])
     second.close("finished")
-    assert shown(tmp_path, "val/AP") == [(20, 0.2)]
-    assert ("loggers begin with this attempt" in capsys.readouterr().err) == (kept is not None)
+    assert shown(tmp_path, "val/AP") == [(10, 0.1), (20, 0.2)]
+    assert ("loggers begin anew" in capsys.readouterr().err) == (kept is not None)
+
+
+def test_a_row_that_a_kill_kept_from_being_told_is_told_by_the_next_attempt(tmp_path: Path) -> None:
+    first = loggers(tmp_path)
+    first.begin([])
+    first.tell(ROWS[0])  # killed between the state of the second round and its telling
+    second = loggers(tmp_path)
+    second.begin(ROWS[:2])
+    second.tell(ROWS[2])
+    second.close("finished")
+    assert shown(tmp_path, "val/AP") == [(10, 0.1), (20, 0.2), (30, 0.3)]
 
 
 def test_another_training_drops_the_old_curves_and_an_untold_one_leaves_nothing(tmp_path: Path) -> None:

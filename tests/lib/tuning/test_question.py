@@ -249,7 +249,7 @@ def test_trials_csv_holds_every_rung_and_is_safe_to_open(tmp_path: Path) -> None
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study with a variant of a task that only our loop trains."""
-    monkeypatch.setitem(TASKS, "presence", replace(TASKS["detection"], training=LoopSettings))
+    monkeypatch.setitem(TASKS, "presence", replace(TASKS["detection"], training=LoopSettings, engines=None))
     training = {"budget": {"steps": 90, "evaluate_every_steps": 10}, "best": {"val/loss": "min", "val/accuracy": "max"}}
     variants = copy.deepcopy(SMALL["variants"]) | {"shows": {"task": "presence", "arm": "d", "size": "tiny"}}
     return small(tmp_path, trainings={"presence": training}, variants=variants)
