@@ -30,7 +30,7 @@ class RoundLoggers:
         self._loggers: Loggers | None = None
 
     def begin(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Begin, or go on after the last of the rows that the engine's state holds: what was told beyond is taken back, what
+        """Begin, or go on after the last row that the engine's state holds: what was told beyond is taken back, what
         a kill kept from being told is told now."""
         self._loggers = Loggers(
             make_services(self._settings, folder=self._state.parent, name=self._name, config=self._config)

@@ -70,6 +70,7 @@ def study_of(payloads: list[str]) -> dict[str, Any]:
         study["variants"][name] = {"arm": name, "size": "tiny", "training": {"weights": name}}
         study["boards"][name] = {"dataset": name, "variants": [name, "prior"], "tta": ["none"], "title": flat}
         study["boards"][f"{name}-t"] = {"kind": "tracks", "dataset": name, "detectors": [name], "trackers": ["bytetrack"]}
+    study["boards"]["main"]["compare"] = True
     study["description"] = payloads[0]
     return study
 
@@ -116,7 +117,8 @@ def rules_of(commands: list[list[str]]) -> set[str]:
 def test_no_payload_runs_in_any_rule(tmp_path: Path, monkeypatch, tally: Tally) -> None:
     """Real Snakemake formats every job's command; a real shell runs it, with a program that only records its words."""
     study = study_of(SHELL)
-    done = dry_run(tmp_path, study, "--forceall", "--", "all", "results/figures/site/full/seed=0/curves.png")
+    pictures = ["results/figures/site/full/seed=0/curves.png", "results/comparisons/site/main/hp_lr_scatter.png"]
+    done = dry_run(tmp_path, study, "--forceall", "--", "all", *pictures)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
     commands = _commands(done.stdout + done.stderr)
     bin_folder = tmp_path / "bin"

@@ -153,7 +153,34 @@ def official_files(folder: Path) -> None:
         file.write_text(rows)
 
 
-FILES = {"/best.yaml": best_of_a_tuning, "workflow_scripts.score": official_files, "studies/imbalance.yaml": own_frames}
+def own_masks(folder: Path) -> None:
+    """Images with masks in RF-DETR's own layout, where sizes.yaml looks for them and where `train --data` is shown, and the
+    latter's settings, made small."""
+    import cv2
+    import numpy as np
+
+    square = {"bbox": [8, 8, 30, 40], "segmentation": [[8, 8, 38, 8, 38, 48, 8, 48]], "area": 1200, "iscrowd": 0}
+    for root in ("lars_rfdetr", "data/lars_rfdetr"):
+        for split in ("train", "valid", "test"):
+            inside = folder / root / split
+            inside.mkdir(parents=True, exist_ok=True)
+            for number in (1, 2):
+                cv2.imwrite(str(inside / f"{number}.jpg"), np.full((60, 80, 3), 60 * number, np.uint8))
+            images = [{"id": number, "file_name": f"{number}.jpg", "width": 80, "height": 60} for number in (1, 2)]
+            boxes = [square | {"id": number, "image_id": number, "category_id": 1} for number in (1, 2)]
+            listed = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "boat"}]}
+            (inside / "_annotations.coco.json").write_text(json.dumps(listed))
+    training = {"epochs": 1, "imgsz": 72, "num_queries": 10, "group_detr": 1, "batch": 2, "accumulate": 1}
+    (folder / "nano.yaml").write_text(yaml.safe_dump({"task": "segmentation", "training": training}))
+
+
+FILES = {
+    "/best.yaml": best_of_a_tuning,
+    "workflow_scripts.score": official_files,
+    "studies/imbalance.yaml": own_frames,
+    "studies/sizes.yaml": own_masks,
+    "nano.yaml": own_masks,
+}
 """End of a word of a command → what writes the files that it needs."""
 
 
