@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lib.config.base import VipersightError, explain
+from lib.config.base import ConfigError, VipersightError, explain
 from lib.config.safe_yaml import load_yaml
 from lib.files import DataError, read_json
 from lib.runs.attempts import EarlierAttemptFinal
@@ -62,6 +62,8 @@ def read_settings(text: str) -> dict[str, Any]:
             values = load_yaml(Path(text))
         else:
             values = json.loads(text) if text.lstrip().startswith("{") else read_json(text)
+    except FileNotFoundError as error:
+        raise ConfigError(f"--settings {text}: there is no such file. Hint: JSON text, or a JSON or YAML file.") from error
     except json.JSONDecodeError as error:
         raise argparse.ArgumentTypeError(f"not valid JSON: {error}") from error
     if not isinstance(values, dict):

@@ -1,8 +1,8 @@
 """How many finished results a change of settings would replace: told before a run, from the meta.json files on disk.
 
 A result is replaced when its own settings differ from those that it was made with, when it would be made from other files,
-or when something that it was made from is replaced (by the identities that meta.json records). Boards and pictures have no
-meta.json and are not counted. Not here: what Snakemake reruns; it decides that by itself, and `--dry-run` lists it.
+or when something that it was made from is replaced (by the identities that meta.json records). Boards, summaries and
+pictures have no meta.json and are not counted. Not here: what Snakemake reruns; it decides that by itself, and `--dry-run` lists it.
 """
 
 from __future__ import annotations

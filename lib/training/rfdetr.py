@@ -1,5 +1,5 @@
 """Train an RF-DETR, or save one untrained. Not here: its settings in the library's words (rfdetr_knobs.py), rounds and
-checkpoints (rfdetr_parts.py), where the images come from (lib/data/coco_layout.py).
+checkpoints (rfdetr_rounds.py, rfdetr_state.py), where the images come from (lib/data/coco_layout.py).
 
 `state` outlives a kill: the same fingerprint goes on after the last finished round, another one starts afresh. A training
 that is asked to leave does so after the iteration in hand; what it did since its last round is made again.
@@ -18,17 +18,17 @@ import pandas as pd
 
 from lib.config.running import Running
 from lib.config.train_rfdetr import RfdetrSettings
-from lib.files import DataError, atomic, read_json
+from lib.files import DataError, atomic
 from lib.models import rfdetr as models
 from lib.training import rfdetr_knobs
 from lib.training.preemption import StopRequest
+from lib.training.rfdetr_state import Kept, read_state
 from lib.training.yolo import FIRST_COLUMNS, TrainResult
 
 if TYPE_CHECKING:
-    from lib.training.rfdetr_parts import Images, Kept, Rounds
+    from lib.training.rfdetr_images import Images
+    from lib.training.rfdetr_rounds import Rounds
     from lib.training.round_loggers import RoundLoggers
-
-STATE = "last.json"
 
 
 def train(
@@ -55,7 +55,7 @@ def train(
     lost_iterations and lost_seconds before).
     """
     models.quiet_rfdetr()
-    from lib.training.rfdetr_parts import Kept, SafeCheckpoints
+    from lib.training.rfdetr_rounds import SafeCheckpoints
 
     kept, checkpoints = read_state(state, fingerprint), SafeCheckpoints()
     done = kept is not None and (kept.stop or kept.epoch >= settings.budget.rounds)  # killed after its last round
@@ -85,21 +85,6 @@ def untrained(settings: RfdetrSettings, *, names: list[str], seed: int, folder: 
             net.state_dict(), temporary, config=config, name=models.library_name(settings), names=names, epoch=0
         )
     return path
-
-
-def read_state(state: Path, fingerprint: str) -> Kept | None:
-    """What an earlier attempt with this fingerprint left, or None; damage costs time, not results, so it counts as none."""
-    from lib.training.rfdetr_parts import Kept
-
-    if not (state / STATE).is_file():
-        return None
-    try:
-        kept = Kept(**read_json(state / STATE))
-    except (DataError, TypeError) as error:
-        print(f"warning: {state / STATE}: {error}; training starts afresh", file=sys.stderr)
-        return None
-    whole = (state / kept.weights).is_file() and (state / kept.checkpoint).is_file()
-    return kept if kept.fingerprint == fingerprint and whole else None
 
 
 def _silent(*_: Any, **__: Any) -> None:
@@ -138,7 +123,7 @@ class Run:
     ) -> TrainResult:
         """Go on from `kept` to the end. Raises as `train` of this module."""
         from lib.training.memory import without_cudnn
-        from lib.training.rfdetr_parts import Diverged
+        from lib.training.rfdetr_rounds import Diverged
 
         facts = self.facts()
         if not facts["cudnn"]:
@@ -181,7 +166,8 @@ class Run:
         from rfdetr.training.callbacks import COCOEvalCallback
 
         from lib.models.yolo import device
-        from lib.training.rfdetr_parts import Images, Rounds
+        from lib.training.rfdetr_images import Images
+        from lib.training.rfdetr_rounds import Rounds
 
         where = torch.device(device())
         config = models.model_settings(self.settings, len(self.names))

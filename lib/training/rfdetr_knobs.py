@@ -1,5 +1,5 @@
 """The settings of an RF-DETR training in the library's words, and the proof that they arrived. Not here: the training
-itself (rfdetr.py, rfdetr_parts.py)."""
+itself (rfdetr.py, rfdetr_rounds.py)."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.config.base import ConfigError
 from lib.files import DataError
 from workflow_scripts import _program
 
@@ -27,3 +28,5 @@ def test_settings_come_as_json_or_file(tmp_path: Path) -> None:
     assert _program.read_settings('{"a": 1}') == _program.read_settings(str(path)) == {"a": 1}
     path.write_text('{"identity": "f0", "stage": "train", "recipe": 3, "settings": {"a": 1}, "inputs": {}}')
     assert _program.read_settings(str(path)) == {"a": 1, "recipe": 3}, "what made a result"
+    with pytest.raises(ConfigError, match=r"--settings .*none\.yaml: there is no such file\. Hint: JSON text"):
+        _program.read_settings(str(tmp_path / "none.yaml"))

@@ -55,7 +55,7 @@ def test_set_says_how_many_results_it_replaces_and_the_plan_makes_just_these(fin
     text = said(finished, *words)
     planned = finished.planned(*words)
     assert planned == cell_outputs("less") | {"leaderboards/site/main.csv"}
-    counted = {output for output in planned if not output.startswith(("figures/", "leaderboards/"))}
+    counted = {output for output in planned if not output.startswith(("figures/", "leaderboards/", "summaries/"))}
     assert (
         f"set: variants.less.training.epochs=3 replaces {len(counted)} finished results: 1 training (less seed 0); " in text
     )
@@ -79,7 +79,7 @@ def test_the_count_is_that_of_the_plan(finished: Tree, override: str) -> None:
     words = ("--config", f"set={override}")
     text = said(finished, *words)
     made = {output for output in finished.planned(*words) if (finished.folder / "results" / output).exists()}
-    plain = ("figures/", "leaderboards/")
+    plain = ("figures/", "leaderboards/", "summaries/")
     counted = {output for output in made if not output.startswith(plain) and ".arms/" not in output}
     assert (replaced_outputs(text) if counted else 0) == len(counted)
     assert counted or "replaces no finished result" in text

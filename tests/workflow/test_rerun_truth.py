@@ -42,12 +42,16 @@ def test_adding_a_variant_adds_its_jobs_and_the_boards(tree: Tree) -> None:
 
 def test_unrelated_keys_resources_and_descriptions_rerun_nothing(tree: Tree) -> None:
     tree.study["description"] = "another sentence"
-    tree.study["variants"]["full"]["description"] = "another sentence"
-    tree.study["variants"]["full"]["size"] = "nano"
+    tree.study["datasets"]["site"]["description"] = "another sentence"
     tree.study["arms"]["unused"] = {"shardset": "full", "background": "none"}
     tree.study["tta"]["unused"] = {"views": [{"scale": 0.5}]}
     assert tree.planned() == set()
     assert tree.planned("--set-threads", "train=2", "--set-resources", "train:mem_mb=9999") == set()
+
+
+def test_what_is_for_people_rewrites_a_summary_only(tree: Tree) -> None:
+    tree.study["variants"]["full"] |= {"description": "another sentence", "size": "nano"}
+    assert tree.planned() == {"summaries/site/full/seed=0/tta=none/summary.json"}
 
 
 def test_a_comment_reruns_nothing(tree: Tree) -> None:
@@ -112,7 +116,8 @@ def cell_outputs(variant: str) -> set[str]:
     """What one trained variant is made of, from its training to its scores."""
     cell = f"site/{variant}/seed=0"
     outputs = {f"train/{cell}/model.json", f"figures/{cell}/curves.png", f"predictions/{cell}/tta=none.parquet"}
-    return outputs | {f"exports/{cell}/tta=none/index.json", f"metrics/{cell}/tta=none.json"}
+    outputs |= {f"exports/{cell}/tta=none/index.json", f"metrics/{cell}/tta=none.json"}
+    return outputs | {f"summaries/{cell}/tta=none/summary.json"}
 
 
 def later(path: Path) -> None:

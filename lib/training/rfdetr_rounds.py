@@ -1,22 +1,17 @@
-"""What RF-DETR's training by Lightning is given of ours: a stream of images, checkpoints that no kill can spoil, rounds.
+"""The rounds of an RF-DETR training, and checkpoints that no kill can spoil.
 
 Lightning writes a checkpoint into the system's temporary folder and moves it: cut in the middle where that is another file
-system. RF-DETR writes its best weights in place. Here both are written beside their name, flushed and renamed, and the
-state is a small file that names them: a kill at any moment leaves the state before or after. Not here: settings
-(rfdetr_knobs.py), the training as a whole (rfdetr.py).
+system. RF-DETR writes its best weights in place. Here both are written beside their name, flushed and renamed. Not here:
+settings (rfdetr_knobs.py), images (rfdetr_images.py), the training as a whole (rfdetr.py).
 """
 
 from __future__ import annotations
 
-import io
 import math
 import random
-import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +20,6 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
-from rfdetr.training import RFDETRDataModule
 from rfdetr.training.callbacks import RFDETREMACallback
 
 from lib.config.train_rfdetr import RfdetrSegSettings, RfdetrSettings
@@ -34,10 +28,10 @@ from lib.models import rfdetr as models
 from lib.models.loading import load_checkpoint, save_checkpoint
 from lib.training import rfdetr_knobs
 from lib.training.preemption import BUDGET_USED, Preempted, StopRequest
+from lib.training.rfdetr_images import Images
+from lib.training.rfdetr_state import STATE, Kept
 from lib.training.round_loggers import RoundLoggers
-from lib.training.sampling import RoundLoader, StreamSampler, in_order
 
-STATE = "last.json"
 BOXES = {
     "val/mAP_50_95": "AP", "val/mAP_50": "AP50", "val/mAP_75": "AP75", "val/mAR": "AR", "val/F1": "F1",
     "val/precision": "precision", "val/recall": "recall",
@@ -54,65 +48,6 @@ class Diverged(Exception):
 
     def __init__(self, iteration: int) -> None:
         super().__init__(f"diverged at step {iteration}")
-
-
-class Images(RFDETRDataModule):
-    """RF-DETR's data, its training images as a stream that follows from seed and round alone."""
-
-    def __init__(
-        self,
-        model_config: Any,
-        train_config: Any,
-        settings: RfdetrSettings,
-        *,
-        seed: int,
-        factors: Mapping[str, float] | None = None,
-    ) -> None:
-        super().__init__(model_config, train_config)
-        self.settings = settings
-        self.seed = seed
-        self.factors = factors
-        self.sampler: StreamSampler | None = None
-        self.generator = torch.Generator()
-
-    def setup(self, stage: str) -> None:
-        with redirect_stdout(io.StringIO()):  # pycocotools tells what it reads
-            super().setup(stage)
-
-    @property
-    def iterations(self) -> int:
-        """Optimizer steps of one round."""
-        budget = self.settings.budget
-        if budget.iterations:
-            return budget.iterations // budget.rounds
-        return math.ceil(len(self._dataset_train) / (self.settings.batch * self.settings.accumulate))
-
-    def train_dataloader(self) -> RoundLoader:
-        dataset = self._dataset_train
-        per_round = self.iterations * self.settings.batch * self.settings.accumulate
-        files = [image["file_name"] for image in dataset.coco.loadImgs(dataset.ids)]
-        factors = in_order(self.factors, files)
-        self.sampler = StreamSampler(len(dataset), per_round=per_round, seed=self.seed, factors=factors)
-        return RoundLoader(
-            dataset,
-            batch_size=self.train_config.batch_size,
-            sampler=self.sampler,
-            num_workers=self._num_workers,
-            pin_memory=self._pin_memory,
-            collate_fn=self._collate_fn_train,
-            worker_init_fn=_seed_worker,
-            generator=self.generator,
-        )
-
-
-def _seed_worker(worker: int) -> None:
-    """Its own random numbers, one thread; a signal to all processes of a job leaves it alive until the state is saved."""
-    seed = torch.initial_seed() % 2**32
-    np.random.seed(seed)
-    random.seed(seed)
-    torch.set_num_threads(1)
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda number, frame: signal.signal(number, signal.SIG_DFL))
 
 
 class SafeCheckpoints(CheckpointIO):
@@ -140,29 +75,6 @@ class SafeCheckpoints(CheckpointIO):
             print(f"warning: {error}; training starts afresh", file=sys.stderr)
             return False
         return True
-
-
-@dataclass
-class Kept:
-    """What a state says: rounds done, the best of them, what a history holds."""
-
-    fingerprint: str
-    epoch: int = 0  # rounds done
-    step: int = 0
-    seconds: float = 0.0
-    stop: bool = False  # it ended by itself
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def checkpoint(self) -> str:
-        """Name of Lightning's checkpoint of the last round."""
-        return f"round-{self.epoch}.ckpt"
-
-    @property
-    def weights(self) -> str:
-        """Name of the best weights."""
-        return f"best-{self.best.get('epoch')}.pth"
 
 
 class Rounds(Checkpoint):
