@@ -2,7 +2,8 @@
 
 A result is replaced when its own settings differ from those that it was made with, when it would be made from other files,
 or when something that it was made from is replaced (by the identities that meta.json records). Boards, summaries and
-pictures have no meta.json and are not counted. Not here: what Snakemake reruns; it decides that by itself, and `--dry-run` lists it.
+pictures have no meta.json and are not counted. Not here: what Snakemake reruns; it decides that by itself, and `--dry-run`
+lists it.
 """
 
 from __future__ import annotations
