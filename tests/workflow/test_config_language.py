@@ -133,7 +133,9 @@ def test_a_search_adds_members_and_a_larger_one_makes_only_the_new_ones(tree: Tr
 def test_new_adds_a_variant_and_its_boards(finished: Tree) -> None:
     planned = finished.planned("--config", "new=small=full training.imgsz=32 arm=half; again=prior")
     scores = {"metrics/site/again/seed=0/tta=none.json", "train/site/again/seed=0/model.json"}
-    floor = scores | {"predictions/site/again/seed=0/tta=none.parquet"}
+    floor = scores | {
+        "predictions/site/again/seed=0/tta=none.parquet", "summaries/site/again/seed=0/tta=none/summary.json",
+    }  # fmt: skip
     assert planned == cell_outputs("small") | floor | {f"leaderboards/site/{board}.csv" for board in ("main", "floors")}
 
 
