@@ -30,7 +30,7 @@ def merge(models: Sequence[np.ndarray], *, kind: Kind = "consensus", iou: float 
     iou: how much windows overlap (strictly more) to be of one opinion. ValueError without any model, for a value that is no
     number, an end before its start, a score outside 0–1, or an unknown kind.
     """
-    sets = sorted((_checked(windows) for windows in models), key=lambda windows: windows.tobytes())
+    sets = sorted((_checked(windows) for windows in models), key=lambda windows: windows.tolist())
     if not sets:
         raise ValueError("there is no model to merge windows of")
     if kind not in ("consensus", "wbf") or not 0.0 <= iou < 1.0:
@@ -87,13 +87,13 @@ def _consensus(sets: Sequence[np.ndarray], iou: float) -> np.ndarray:
 
 
 def _wbf(sets: Sequence[np.ndarray], iou: float) -> np.ndarray:
-    """By ensemble-boxes, times mapped to 0–1 and back; windows without length are left out (it cannot weigh them)."""
+    """By ensemble-boxes, times mapped to 0–1 and back; it cannot weigh windows without length or score: they are out."""
     try:
         from ensemble_boxes import weighted_boxes_fusion_1d
     except ImportError as error:
         raise ImportError("merging by wbf needs ensemble-boxes. Hint: install it, or use consensus.") from error
 
-    sets = [windows[windows[:, 1] > windows[:, 0]] for windows in sets]
+    sets = [windows[(windows[:, 1] > windows[:, 0]) & (windows[:, 2] > 0)] for windows in sets]
     if not any(map(len, sets)):
         return np.empty((0, 3))
     rows = np.concatenate(sets)

@@ -99,7 +99,7 @@ def test_a_mutated_copy_disagrees(name: str) -> None:
     ],
 )
 def test_exactly_at_the_threshold(window: list[float], threshold: float, strict: bool, from_it_on: bool) -> None:
-    """The true window is [0, 1]: Ego4D NLQ and TACoS want more than the threshold, Charades-STA and QVHighlights that much."""
+    """The true window is [0, 1]: Ego4D NLQ and TACoS want more than the threshold, the others that much."""
     best = temporal.best_iou(np.array([[window]]), np.array([[0.0, 1.0]]), [1])
     assert temporal.hits(best, [threshold], ">").item() is strict
     assert temporal.hits(best, [threshold], ">=").item() is from_it_on
