@@ -23,6 +23,8 @@ from lib.metrics.temporal import KS, THRESHOLDS, Rule, best_iou, hits
 LENGTH_ENDS = (2.0, 8.6, 34.0)
 LENGTHS = ("≤ 2 s", "2–8.6 s", "8.6–34 s", "> 34 s")
 """Classes of answers by length, upper ends included; about the 27th, 72nd and 94th percentile of Ego4D NLQ's val set."""
+NO_TEMPLATE = "no template"
+"""What stands for an empty one."""
 _KEY = ["video", "query"]
 
 
@@ -111,11 +113,8 @@ def by_group(rows: pd.DataFrame, metrics: Sequence[str], *, group: str, groups: 
 
 
 def templates_of(rows: pd.DataFrame) -> list[str]:
-    """Templates in use, most queries first; “no template” stands for an empty one."""
-    return [name or NO_TEMPLATE for name in rows["template"].value_counts().index]
-
-
-NO_TEMPLATE = "no template"
+    """Templates in use, most queries first."""
+    return rows["template"].value_counts().index.tolist()
 
 
 def evaluate(

@@ -58,6 +58,22 @@ def per_query(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -
     return pd.DataFrame(columns)
 
 
+def query_rows(truth: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """`per_query` of tables: one row per annotated query in the order of `truth`, with video, query and template.
+
+    truth: QUERIES, one row per true window; predictions: windows (rank 0 is the first listed, with score). The rows make
+    units for any resample of videos by `ratio_units`. ValueError as `per_query`.
+    """
+    truth = truth[truth["start_s"].notna() & truth["end_s"].notna()]
+    key = ["video", "query"]
+    found = dict(list(predictions.sort_values("rank", kind="stable").groupby(key, sort=False)))
+    groups = list(truth.groupby(key, sort=False))
+    nothing = predictions.iloc[:0]
+    windows = [found.get(name, nothing)[["start_s", "end_s", "score"]].to_numpy(np.float64) for name, _ in groups]
+    rows = truth.drop_duplicates(key)[[*key, "template"]].reset_index(drop=True)
+    return rows.join(per_query(windows, [part[["start_s", "end_s"]].to_numpy(np.float64) for _, part in groups]))
+
+
 def _padded(arrays: Sequence[np.ndarray], width: int) -> np.ndarray:
     """(Q, longest, width) float64, NaN where a query has no more rows."""
     filled = np.full((len(arrays), max(map(len, arrays), default=0), width), np.nan)

@@ -48,11 +48,16 @@ def padded(windows: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         _refuse_infinite(found)
         return found
     counts = np.fromiter(map(len, windows), np.int64, len(windows))
-    filled = np.full((len(counts), int(counts.max(initial=0)), 2), np.nan)
-    if counts.any():
-        rows = np.concatenate([one for one in windows if len(one)]).astype(np.float64)
-        _refuse_infinite(rows)
-        filled[np.arange(filled.shape[1]) < counts[:, None]] = rows
+    most = int(counts.max(initial=0))
+    if not most:
+        return np.empty((len(counts), 0, 2))
+    filled_ones = windows if counts.min() else [one for one in windows if len(one)]
+    rows = np.concatenate(filled_ones).astype(np.float64, copy=False)
+    _refuse_infinite(rows)
+    if counts.min() == most:
+        return rows.reshape(len(counts), most, 2)
+    filled = np.full((len(counts), most, 2), np.nan)
+    filled[np.arange(most) < counts[:, None]] = rows
     return filled
 
 

@@ -1,5 +1,5 @@
 """QVHighlights' scores against a slow reading of the official rule, written here and sharing no code with lib, on made
-queries and on the real sample; and against the figures published for the model that predicted it."""
+queries and on the real sample; and on that against the figures of the official evaluator."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from lib.metrics.qvhighlights import RANGES, THRESHOLDS, metric_names, per_query
+from lib.metrics.qvhighlights import RANGES, THRESHOLDS, metric_names, per_query, query_rows
+from lib.metrics.ratio_units import ratio_units
+from lib.reporting.unit_scores import ratios
 
 Windows = list[list[float]]
 
@@ -93,6 +96,32 @@ def test_by_hand() -> None:
     assert np.isnan(rows["mAP_middle"].item())
 
 
+def test_tables_score_as_arrays_do_and_any_resample_of_videos_too() -> None:
+    predictions, truths = made(60, seed=3)
+    names = [(f"v{number // 4:02d}", f"q{number}") for number in range(60)]
+    truth = [[*name, "who", *window] for name, windows in zip(names, truths, strict=True) for window in windows]
+    found = [
+        [*name, rank, *window]
+        for name, windows in zip(names, predictions, strict=True)
+        for rank, window in enumerate(windows)
+    ]
+    rows = query_rows(
+        pd.DataFrame(truth, columns=["video", "query", "template", "start_s", "end_s"]),
+        pd.DataFrame(found, columns=["video", "query", "rank", "start_s", "end_s", "score"]).sample(frac=1, random_state=0),
+    )
+    assert list(zip(rows["video"], rows["query"], strict=True)) == names
+    expected = [slow(*pair) for pair in zip(predictions, truths, strict=True)]
+    for metric in ("R1@0.5", "mAP", "mAP_short", "mAP_middle@0.5"):
+        np.testing.assert_allclose(rows[metric], [one[metric] for one in expected], atol=1e-12)
+    units = ratio_units(rows, ["mAP", "mAP_short"], group="template", groups=["who"])
+    often = np.random.default_rng(0).multinomial(len(units), np.full(len(units), 1 / len(units)), 3)
+    for metric in ("mAP", "mAP_short"):
+        _, whole = ratios(units, metric, weights=often, of="all")
+        for times, value in zip(often, whole, strict=True):
+            drawn = np.repeat(rows[metric].to_numpy(), times[pd.factorize(rows["video"])[0]])
+            assert value == pytest.approx(np.nanmean(drawn))
+
+
 def test_a_query_without_windows_scores_nothing() -> None:
     rows = per_query([np.empty((0, 3))], [np.array([[10.0, 20.0]])])
     assert rows["mAP"].item() == rows["R1@0.5"].item() == rows["mAP_short"].item() == 0.0
@@ -110,7 +139,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
 
 @pytest.mark.mirror
 def test_the_real_sample(mirror: Path) -> None:
-    """Moment-DETR's val figures as its authors and later papers print them: R1 53.94 and 34.84, mAP 32.20."""
+    """Also the figures that moment_detr's standalone_eval prints for these files: R1 53.94 and 34.84, mAP 32.20."""
     folder = mirror / "nlq" / "qvhighlights"
     lines = {name: [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
              for name in ("highlight_val_release", "sample_val_preds")}  # fmt: skip
