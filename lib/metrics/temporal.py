@@ -87,7 +87,7 @@ def _of_any(windows: np.ndarray, truths: np.ndarray) -> np.ndarray:
 
 
 def hits(best: np.ndarray, thresholds: Sequence[float], rule: Rule = ">") -> np.ndarray:
-    """Which queries are found: best (Q, K) → bool (Q, K, len(thresholds)). ValueError for a threshold outside (0, 1]."""
+    """Which queries are found: best (Q, K) → bool (Q, K, thresholds). ValueError for a threshold outside (0, 1]."""
     limits = np.asarray(thresholds, np.float64)
     if not ((limits > 0) & (limits <= 1)).all():
         raise ValueError(f"IoU thresholds lie above 0 and up to 1, got {list(thresholds)}")
@@ -113,7 +113,9 @@ def recalls(
         raise ValueError(
             f"{len(predictions)} predictions for {len(truths)} queries: there must be one for each, and one at all"
         )
-    return hits(best_iou(padded(predictions), truths, ks), thresholds, rule).mean(axis=0)
+    best = np.ascontiguousarray(best_iou(padded(predictions), truths, ks).T)  # K × Q: hits in one row are counted fastest
+    counts = [[np.count_nonzero(row) for row in hits(best, (threshold,), rule)] for threshold in thresholds]
+    return np.array(counts, np.float64).T / len(truths)
 
 
 def recall(predictions: Sequence[np.ndarray], truths: np.ndarray, *, k: int, threshold: float) -> float:
