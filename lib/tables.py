@@ -21,7 +21,7 @@ from lib.config.base import NAME_PATTERN, nearest
 from lib.files import DataError, atomic
 
 MANIFEST, FRAMES, BOXES, DETECTIONS, TRACKS = "manifest", "frames", "boxes", "detections", "tracks"
-SEGMENTS = "segments"
+SEGMENTS, WINDOWS = "segments", "windows"
 QUERIES, RELATIONS, CAPTIONS, ANSWERS = "queries", "relations", "captions", "answers"
 
 DETECT_STATS, TRACK_STATS, SUBSET = "detect_stats", "track_stats", "subset"
@@ -52,6 +52,14 @@ COLUMNS: dict[str, dict[str, str]] = {
     DETECTIONS: _DETECTION,
     SEGMENTS: _DETECTION | {"mask": "string"},
     TRACKS: _DETECTION | {"track": "int64"},
+    WINDOWS: {
+        "video": "string",
+        "query": "string",
+        "rank": "int64",
+        "start_s": "float64",
+        "end_s": "float64",
+        "score": "float64",
+    },
     DETECT_STATS: {
         "video": "string",
         "frames": "int64",
@@ -91,11 +99,11 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 """Kind of table -> column -> type, in the order in which columns are written.
 
-boxes, segments: mask is COCO's run-length text, of the whole frame. queries: one row per window (a query with several
-windows repeats), template and evidence "" where a source states none. relations: subject and object are tracks with a
-box in that frame; group is "" where predicates are of one kind, else as in Action Genome attention (one per pair),
-spatial, contacting (several). captions: start_s and end_s are NaN for one of the whole video or image. answers: kind is
-the type of question.
+boxes, segments: mask is COCO's run-length text, of the whole frame. windows: predicted answers of queries, rank 0 = best.
+queries: one row per window (a query with several windows repeats), template and evidence "" where a source states none.
+relations: subject and object are tracks with a box in that frame; group is "" where predicates are of one kind, else as in
+Action Genome attention (one per pair), spatial, contacting (several). captions: start_s and end_s are NaN for one of the
+whole video or image. answers: kind is the type of question.
 """
 
 LANGUAGE = (QUERIES, RELATIONS, CAPTIONS, ANSWERS)
@@ -111,6 +119,7 @@ _UNIQUE = {
     MANIFEST: ["video"],
     FRAMES: ["video", "frame"],
     QUERIES: ["video", "query", "start_s", "end_s"],
+    WINDOWS: ["video", "query", "rank"],
     RELATIONS: ["video", "frame", "subject", "object", "group", "predicate"],
     CAPTIONS: ["video", "caption"],
     ANSWERS: ["video", "question"],

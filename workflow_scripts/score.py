@@ -3,6 +3,7 @@
 python -m workflow_scripts.score detection --format coco --truth instances.json --predictions results.json --masks
 python -m workflow_scripts.score tracking --format mot --truth gt.txt --predictions tracks.txt --benchmark MOT17
 python -m workflow_scripts.score tracking --truth MOT17/train --predictions results/ --out scores.json
+python -m workflow_scripts.score grounding --format ego4d_nlq --truth nlq_val.json --predictions submission.json
 
 Both files are checked first; what cannot be scored is refused with its file, line and value. Exit code 2 = refused.
 """

@@ -14,6 +14,7 @@ from lib.config.tasks import Task
 from lib.files import DataError
 from lib.metrics.coco import N_THRESHOLDS
 from lib.metrics.detection import ap_from_units
+from lib.metrics.ratio_units import ratio_columns
 from lib.metrics.statistics import Score
 
 
@@ -57,11 +58,6 @@ def mean_over_classes(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     total = np.where(known, values, 0.0).sum(axis=1)
     return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
-
-
-def ratio_columns(metric: str) -> tuple[str, str]:
-    """Columns of units in the form of ratios: per video a list of C sums, and of C counts that they are divided by."""
-    return f"{metric}:sum", f"{metric}:count"
 
 
 def ratios(units: pd.DataFrame, metric: str, *, weights: np.ndarray, of: str) -> tuple[np.ndarray, np.ndarray]:

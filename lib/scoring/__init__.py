@@ -7,5 +7,9 @@ evaluator only inside `score`, so that `--help` is quick. Files are checked whol
 
 from __future__ import annotations
 
-TASKS = {"detection": "lib.scoring.detection", "tracking": "lib.scoring.tracking"}
+TASKS = {
+    "detection": "lib.scoring.detection",
+    "tracking": "lib.scoring.tracking",
+    "grounding": "lib.scoring.grounding",
+}
 """Task as typed -> its module."""

@@ -8,21 +8,18 @@ be a miss.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lib.config.base import nearest
-from lib.files import DataError
+from lib.scoring.checks import is_real, is_whole, read_json, refuse
 from lib.scoring.masks import area_of, bounding_box, to_rle
 
 Entry = dict[str, Any]
 _LARGEST_SIDE = 100_000
-_LARGEST_ID = 2**53
-_SHOWN = 200
 _FAR = 1e9
 """Lengths and places beyond this many px are an error, and overflow areas."""
 
@@ -49,19 +46,19 @@ def read_truth(path: Path, *, masks: bool) -> Truth:
     """Read COCO instances; with `masks` every annotation needs a segmentation and every image its size. Raises
     DataError.
     """
-    raw = _json(path)
+    raw = read_json(path)
     if not isinstance(raw, dict):
-        _refuse(path, "", type(raw).__name__, "an object with images, categories and annotations", "is it a results file?")
+        refuse(path, "", type(raw).__name__, "an object with images, categories and annotations", "is it a results file?")
     for key in ("images", "categories", "annotations"):
         if not isinstance(raw.get(key), list):
-            _refuse(path, key, raw.get(key, "absent"), "a list", nearest(key, raw))
+            refuse(path, key, raw.get(key, "absent"), "a list", nearest(key, raw))
     images = _by_id(path, "images", raw["images"])
     if masks:
         for number, image in enumerate(raw["images"]):
             _size(path, f"images[{number}]", image)
     categories = {one: str(entry.get("name", one)) for one, entry in _by_id(path, "categories", raw["categories"]).items()}
     if not images or not categories:
-        _refuse(path, "images" if not images else "categories", "[]", "at least one entry", "is it the whole file?")
+        refuse(path, "images" if not images else "categories", "[]", "at least one entry", "is it the whole file?")
     annotations, zero = [], False
     _by_id(path, "annotations", raw["annotations"])
     for number, given in enumerate(raw["annotations"]):
@@ -90,9 +87,9 @@ def read_results(path: Path, truth: Truth, *, masks: bool) -> Results:
     """Read COCO results of the truth's images and categories; with `masks` every entry needs a segmentation. Raises
     DataError.
     """
-    raw = _json(path)
+    raw = read_json(path)
     if not isinstance(raw, list):
-        _refuse(
+        refuse(
             path, "", type(raw).__name__, "a list of detections", "results are `[{image_id, category_id, bbox, score}, …]`"
         )
     entries, seen, twice = [], set(), []
@@ -137,26 +134,15 @@ def _result_warnings(path: Path, truth: Truth, entries: list[Entry], twice: list
     return texts
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        _refuse(path, "", "absent", "an existing file", "check the path")
-    except IsADirectoryError:
-        _refuse(path, "", "a folder", "one JSON file", "name the file inside it")
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}). Hint: is the file cut, or another format?") from error
-
-
 def _by_id(path: Path, key: str, entries: list[Any]) -> dict[int, Entry]:
     found: dict[int, Entry] = {}
     for number, entry in enumerate(entries):
         place = f"{key}[{number}]"
         one = entry.get("id") if isinstance(entry, dict) else None
-        if not _whole(one):
-            _refuse(path, place, f"id {one!r}", "an object with a whole number `id`", "COCO numbers its entries")
+        if not is_whole(one):
+            refuse(path, place, f"id {one!r}", "an object with a whole number `id`", "COCO numbers its entries")
         if one in found:
-            _refuse(path, place, f"id {one}", "each id once", "merge files only after renumbering them")
+            refuse(path, place, f"id {one}", "each id once", "merge files only after renumbering them")
         found[one] = entry
     return found
 
@@ -166,13 +152,13 @@ def _common(
 ) -> Entry:
     """What truth and results share: image_id, category_id and bbox, checked."""
     if not isinstance(given, dict):
-        _refuse(path, place, repr(given), "an object", "each detection is {image_id, category_id, bbox, score}")
+        refuse(path, place, repr(given), "an object", "each detection is {image_id, category_id, bbox, score}")
     entry: Entry = {}
     for key, known in (("image_id", images), ("category_id", categories)):
         value = given.get(key, "absent")
-        if not _whole(value) or value not in known:
+        if not is_whole(value) or value not in known:
             hint = f"the truth knows {len(known)} of them, such as {_some(known)}; ids are the truth's, not positions"
-            _refuse(path, place, f"{key} {value!r}", f"one of the truth's {key.replace('_', ' ')}s", hint)
+            refuse(path, place, f"{key} {value!r}", f"one of the truth's {key.replace('_', ' ')}s", hint)
         entry[key] = value
     if not boxless:
         entry["bbox"] = _box(path, place, given.get("bbox", "absent"))
@@ -184,17 +170,17 @@ def _some(known: Mapping[int, Any]) -> str:
 
 
 def _box(path: Path, place: str, box: Any) -> list[float]:
-    good = isinstance(box, list) and len(box) == 4 and all(_real(value) and abs(value) <= _FAR for value in box)
+    good = isinstance(box, list) and len(box) == 4 and all(is_real(value) and abs(value) <= _FAR for value in box)
     if not good or box[2] < 0 or box[3] < 0:
         allowed = "[x, y, width, height] in px, finite, width and height ≥ 0"
-        _refuse(path, place, f"bbox {box!r}", allowed, "corners x1, y1, x2, y2 must become x, y, width, height")
+        refuse(path, place, f"bbox {box!r}", allowed, "corners x1, y1, x2, y2 must become x, y, width, height")
     return [float(value) for value in box]
 
 
 def _crowd(path: Path, place: str, given: Entry) -> int:
     value = given.get("iscrowd", 0)
     if value not in (0, 1):
-        _refuse(path, place, f"iscrowd {value!r}", "0 or 1", "leave it out for single objects")
+        refuse(path, place, f"iscrowd {value!r}", "0 or 1", "leave it out for single objects")
     return int(value)
 
 
@@ -202,16 +188,16 @@ def _number(
     path: Path, place: str, given: Entry, key: str, good: Callable[[float], bool], allowed: str, hint: str
 ) -> float:
     value = given.get(key, "absent")
-    if not _real(value) or not good(value):
-        _refuse(path, place, f"{key} {value!r}", allowed, hint)
+    if not is_real(value) or not good(value):
+        refuse(path, place, f"{key} {value!r}", allowed, hint)
     return float(value)
 
 
 def _size(path: Path, place: str, image: Entry) -> None:
     for key in ("width", "height"):
         value = image.get(key, "absent")
-        if not _whole(value) or not 1 <= value <= _LARGEST_SIDE:
-            _refuse(path, place, f"{key} {value!r}", f"1 to {_LARGEST_SIDE} px", "masks are read in the image's size")
+        if not is_whole(value) or not 1 <= value <= _LARGEST_SIDE:
+            refuse(path, place, f"{key} {value!r}", f"1 to {_LARGEST_SIDE} px", "masks are read in the image's size")
 
 
 def _mask(path: Path, place: str, given: Entry, image: Entry) -> dict[str, Any]:
@@ -219,21 +205,4 @@ def _mask(path: Path, place: str, given: Entry, image: Entry) -> dict[str, Any]:
         return to_rle(given.get("segmentation"), height=image["height"], width=image["width"])
     except ValueError as error:
         allowed = "polygons, or RLE with the image's size"
-        _refuse(path, place, f"segmentation: {error}", allowed, "for boxes alone leave --masks out")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_ID
-
-
-def _real(value: Any) -> bool:
-    """A number that is neither NaN nor infinite, and no integer beyond what a float holds."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def _refuse(path: Path, place: str, value: Any, allowed: str, hint: str) -> NoReturn:
-    where = f"{path}: {place}: " if place else f"{path}: "
-    hint, value = hint.removeprefix("Hint: ").rstrip("."), str(value)
-    value = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
-    end = "" if hint.endswith("?") else "."
-    raise DataError(f"{where}{value}; allowed: {allowed}. Hint: {hint}{end}")
+        refuse(path, place, f"segmentation: {error}", allowed, "for boxes alone leave --masks out")

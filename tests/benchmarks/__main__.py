@@ -20,6 +20,7 @@ PROGRAMS = (
     "shards",
     "decode",
     "coco_scores",
+    "temporal",
     "follow",
     "rfdetr_video",
     "rfdetr_train",

@@ -98,6 +98,12 @@ def test_coco_scores() -> None:
     assert len(facts) == 2 and max(facts.values()) < 1e-6
 
 
+def test_temporal() -> None:
+    facts = run("temporal").facts
+    assert facts["the same windows are kept"] is True and facts["largest difference of a kept score"] < 1e-12
+    assert facts["largest difference of a recall"] < 1e-12
+
+
 @pytest.mark.slow
 @pytest.mark.mirror
 def test_follow(mirror: Path) -> None:

@@ -19,6 +19,7 @@ import yaml
 
 from lib.config.study import load_study
 from lib.files import read_json
+from lib.tables import WINDOWS, write_table
 from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -151,6 +152,7 @@ def official_files(folder: Path) -> None:
     (folder / "tracks").mkdir(exist_ok=True)
     for file in (folder / "gt.txt", folder / "tracks.txt", folder / "tracks/walk.txt", sequence / "gt.txt"):
         file.write_text(rows)
+    windows_in_time(folder)
 
 
 def own_masks(folder: Path) -> None:
@@ -174,12 +176,31 @@ def own_masks(folder: Path) -> None:
     (folder / "nano.yaml").write_text(yaml.safe_dump({"task": "segmentation", "training": training}))
 
 
+def windows_in_time(folder: Path) -> None:
+    """The files of Ego4D NLQ and QVHighlights that `score grounding` and `submission` name."""
+    query = {"query": "Where is it?", "template": "where", "clip_start_sec": 3.0, "clip_end_sec": 7.0}
+    for name, asked in (("nlq_val.json", query), ("nlq_test_unannotated.json", {"query": "Where is it?"})):
+        clip = {"clip_uid": "c", "video_start_sec": 0.0, "video_end_sec": 480.0}
+        clip["annotations"] = [{"annotation_uid": "a", "language_queries": [asked]}]
+        (folder / name).write_text(json.dumps({"videos": [{"clips": [clip]}]}))
+    answer = {"clip_uid": "c", "annotation_uid": "a", "query_idx": 0, "predicted_times": [[3.0, 6.0]]}
+    for name in ("submission.json", "sub.json"):
+        entries = {"version": "1.0", "challenge": "ego4d_nlq_challenge", "results": [answer]}
+        (folder / name).write_text(json.dumps(entries))
+    moment = {"qid": 1, "vid": "v", "query": "A dog", "duration": 150, "relevant_windows": [[0, 10]]}
+    (folder / "highlight_val_release.jsonl").write_text(json.dumps(moment))
+    (folder / "preds.jsonl").write_text(json.dumps({"qid": 1, "vid": "v", "pred_relevant_windows": [[0, 8, 0.9]]}))
+    row = {"video": "c", "query": "a_0", "rank": 0, "start_s": 3.0, "end_s": 6.0, "score": 0.9}
+    write_table(folder / "tta=none.parquet", pd.DataFrame([row]), WINDOWS)
+
+
 FILES = {
     "/best.yaml": best_of_a_tuning,
     "workflow_scripts.score": official_files,
     "studies/imbalance.yaml": own_frames,
     "studies/sizes.yaml": own_masks,
     "nano.yaml": own_masks,
+    "workflow_scripts.submission": windows_in_time,
 }
 """End of a word of a command → what writes the files that it needs."""
 
