@@ -63,11 +63,12 @@ def _with_text(rows: pd.DataFrame, what: str, notes: Notes, *columns: str) -> pd
 def _windows(
     stated: pd.DataFrame, what: str, ids: dict[str, str], durations: dict[str, float], notes: Notes
 ) -> pd.DataFrame:
-    """Windows clipped to [0, duration]; what then has no length is dropped. A caption without a window keeps its NaN."""
+    """Windows clipped to [0, duration]; what then has no length is dropped. A row without a window keeps its NaN."""
     rows = _used(stated, ids)
     rows = _drop(rows, rows["start_s"].isna() != rows["end_s"].isna(), what, "half a window", notes)
     end = rows["original"].map(durations).astype(float)
-    rows = _drop(rows, rows["end_s"] <= rows["start_s"], what, "ends before it starts", notes)
+    rows = _drop(rows, rows["end_s"] == rows["start_s"], what, "a window without length", notes)
+    rows = _drop(rows, rows["end_s"] < rows["start_s"], what, "ends before it starts", notes)
     rows = _drop(rows, (rows["start_s"] >= end[rows.index]) | (rows["end_s"] <= 0), what, "outside the video", notes)
     end = end[rows.index]
     beyond = (rows["end_s"] > end + _SLACK_S) | (rows["start_s"] < -_SLACK_S)
