@@ -29,7 +29,7 @@ def language_tables(
     """
     notes: Notes = []
     stated = {
-        tables.QUERIES: _with_text(_windows(source.queries, "query", ids, durations, notes), "query", notes),
+        tables.QUERIES: _queries(source.queries, ids, durations, notes),
         tables.RELATIONS: _relations(source.relations, ids, boxes, notes),
         tables.CAPTIONS: _with_text(_windows(source.captions, "caption", ids, durations, notes), "caption", notes),
         tables.ANSWERS: _with_text(_used(source.answers, ids), "question", notes, "text", "answer"),
@@ -58,6 +58,13 @@ def _with_text(rows: pd.DataFrame, what: str, notes: Notes, *columns: str) -> pd
     for column in columns or ("text",):
         rows = _drop(rows, rows[column].str.strip() == "", what, f"empty {column}", notes)
     return rows
+
+
+def _queries(stated: pd.DataFrame, ids: dict[str, str], durations: dict[str, float], notes: Notes) -> pd.DataFrame:
+    """Windows of one query that are one, stated so or by being clipped, are a single row."""
+    rows = _with_text(_windows(stated, "query", ids, durations, notes), "query", notes)
+    same = rows.duplicated(["original", "query", "text", "start_s", "end_s"])
+    return _drop(rows, same, "query", "the same window twice", notes)
 
 
 def _windows(
