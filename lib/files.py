@@ -225,16 +225,22 @@ def _files_below(folder: Path) -> list[tuple[tuple[str, ...], os.stat_result]]:
     return sorted(found, key=itemgetter(0))
 
 
-def folder_digest(folder: str | Path, *, labels: Collection[str] = (), cache: Path | None = None) -> str:
+def folder_digest(
+    folder: str | Path,
+    *,
+    labels: Collection[str] = (),
+    cache: Path | None = None,
+    what: str = "`root` in the dataset's `source:` block",
+) -> str:
     """One sha256 over everything below a folder, independent of file dates.
 
     Files whose suffix is in `labels` (such as ".xml") enter by (name, sha256), so that a changed label of the same size
     counts; their sums are cached by (size, modification time) in the JSON file `cache`. All others (media) enter by
-    (name, size).
+    (name, size). what: the setting that names the folder, for the DataError when it is not there.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder. Hint: check `root` in the dataset's `source:` block.")
+        raise DataError(f"{folder}: no such folder. Hint: check {what}.")
     known: dict[str, list[Any]] = {}
     if cache is not None and cache.exists():
         with suppress(json.JSONDecodeError):  # a damaged cache is only slow, never wrong

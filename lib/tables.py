@@ -100,10 +100,10 @@ COLUMNS: dict[str, dict[str, str]] = {
 """Kind of table -> column -> type, in the order in which columns are written.
 
 boxes, segments: mask is COCO's run-length text, of the whole frame. windows: predicted answers of queries, rank 0 = best.
-queries: one row per window (a query with several windows repeats), template and evidence "" where a source states none.
-relations: subject and object are tracks with a box in that frame; group is "" where predicates are of one kind, else as in
-Action Genome attention (one per pair), spatial, contacting (several). captions: start_s and end_s are NaN for one of the
-whole video or image. answers: kind is the type of question.
+queries: one row per window (a query with several windows repeats; start_s = end_s = NaN for one that is not annotated),
+template and evidence "" where a source states none. relations: subject and object are tracks with a box in that frame;
+group is "" where predicates are of one kind, else as in Action Genome attention (one per pair), spatial, contacting
+(several). captions: start_s and end_s are NaN for one of the whole video or image. answers: kind is the type of question.
 """
 
 LANGUAGE = (QUERIES, RELATIONS, CAPTIONS, ANSWERS)
@@ -112,6 +112,8 @@ LANGUAGE = (QUERIES, RELATIONS, CAPTIONS, ANSWERS)
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32(), "float64": pa.float64(), "bool": pa.bool_()}
 _NAN_ALLOWED = {
     (MANIFEST, "fps"),  # an image has no frame rate
+    (QUERIES, "start_s"),  # a query of an unannotated split has no window
+    (QUERIES, "end_s"),
     (CAPTIONS, "start_s"),  # a caption of the whole video or image has no window
     (CAPTIONS, "end_s"),
 }
@@ -148,6 +150,7 @@ _RULES = [
     _Rule("y2", "must exceed y1", lambda f: f["y2"] <= f["y1"]),
     _Rule("start_s", "must be at least 0", lambda f: f["start_s"] < 0),
     _Rule("end_s", "must exceed start_s", lambda f: f["end_s"] <= f["start_s"]),
+    _Rule("end_s", "must be there where start_s is", lambda f: f["start_s"].isna() != f["end_s"].isna()),
     _Rule("text", "must not be empty", lambda f: f["text"].str.strip().str.len() == 0),
     _Rule("answer", "must not be empty", lambda f: f["answer"].str.strip().str.len() == 0),
     _Rule("predicate", "must not be empty", lambda f: f["predicate"].str.len() == 0),

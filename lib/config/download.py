@@ -1,130 +1,30 @@
 """`datasets:` — where videos and their truth come from, which classes and splits are used. Not here: reading them.
 
-One settings class per format (their readers: lib/data/sources/<format>.py); the synthetic world's own settings are in
-lib/config/world.py.
+One settings class per format (their readers: lib/data/sources/<format>.py). Formats of temporal grounding are in
+download_queries.py, the synthetic world's own settings in world.py, how files are named and fetched in download_files.py.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from lib.config.base import Name, Section, SiteSection, nearest, shown
+from lib.config.base import Name, Section, nearest, shown
+from lib.config.download_files import ARCHIVES as ARCHIVES  # others take these from here
+from lib.config.download_files import Downloads as Downloads
+from lib.config.download_files import FileEntry as FileEntry
+from lib.config.download_files import Files
+from lib.config.download_files import archive_stem as archive_stem
+from lib.config.download_files import checked_url as checked_url
+from lib.config.download_queries import GroundingSource
 from lib.config.world import CLASSES as WORLD_CLASSES
 from lib.config.world import WorldSource
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
-_SECRET = re.compile(
-    r"[?&;](?:[\w-]*(?:token|signature|credential|secret|password|passwd|api[_-]?key)|sig|pwd|auth)=(?!\$)[^&;]",
-    re.IGNORECASE,
-)
 
-
-def archive_stem(path: str) -> str | None:
-    """The path of an archive without its suffix, None when it has none of ARCHIVES."""
-    suffix = next((one for one in sorted(ARCHIVES, key=len, reverse=True) if path.lower().endswith(one)), "")
-    stem = path[: -len(suffix)] if suffix else ""
-    return stem if PurePosixPath(stem).name.strip(".") and not stem.endswith("/") else None
-
-
-def checked_url(url: str) -> str:
-    """The address, when it is one of the web and holds no secret (settings are shown, recorded and shared)."""
-    if not re.match(r"https?://[^/]", url) or re.search(r"[\x00-\x20\x7f]", url):
-        raise ValueError(f"url must start with https:// or http:// and hold no space, got {url!r}")
-    if "@" in url.split("/")[2] or _SECRET.search(url):
-        bare = re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
-        text = f"the address of {bare} holds a secret. Hint: name an environment variable in its place: ?token=$MY_TOKEN"
-        raise PydanticCustomError("secret", "{text}", {"text": text})
-    return url
-
-
-class FileEntry(Section):
-    """One file to fetch: where it goes below the dataset's raw folder, from where, and what it must be."""
-
-    path: str = Field(description="Place below the dataset's raw folder, with `/`; no `..`.")
-    url: str = Field(description="http(s) address. The folder named by VIPERSIGHT_MIRROR is looked into first.")
-    sha256: str = Field(description="Expected sha256, 64 lower-case hexadecimal digits.")
-    bytes: int | None = Field(None, ge=0, description="Expected size in bytes; a longer download is stopped at once.")
-
-    extract: bool = Field(
-        False,
-        description="The file is an archive (zip, tar, tar.gz, tar.bz2, tar.xz, tar.zst): its regular files are unpacked "
-        "into a folder beside it, called like it without the suffix.",
-    )
-
-    @field_validator("path")
-    @classmethod
-    def _inside(cls, path: str) -> str:
-        pure = PurePosixPath(path)
-        if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path:
-            raise ValueError(f"path must stay below the raw folder, without leading `/`, `..` or `\\`; got {path!r}")
-        return path
-
-    @field_validator("url")
-    @classmethod
-    def _web(cls, url: str) -> str:
-        return checked_url(url)
-
-    @field_validator("sha256")
-    @classmethod
-    def _digits(cls, text: str) -> str:
-        if not re.fullmatch(r"[0-9a-f]{64}", text):
-            raise ValueError(f"sha256 must be 64 lower-case hexadecimal digits, got {text!r}")
-        return text
-
-    @model_validator(mode="after")
-    def _is_archive(self) -> FileEntry:
-        if self.extract and archive_stem(self.path) is None:
-            raise ValueError(f"extract: {self.path!r} is no known archive; known suffixes: {', '.join(ARCHIVES)}")
-        return self
-
-
-class Downloads(SiteSection):
-    """How files are fetched on this site; never part of a result's identity."""
-
-    VARIABLE, PLACE = "VIPERSIGHT_DOWNLOADS", "downloads"
-
-    max_gb: float = shown(100.0, "GB: a file that is or claims to be larger is refused.", gt=0)
-    stall_s: float = shown(
-        60.0, "Seconds without a byte (or at under 100 bytes/s) after which a connection is dropped.", gt=0
-    )
-    tries: int = shown(
-        5, "Tries in a row that bring nothing before a file is given up; ones that bring bytes do not count.", ge=1
-    )
-    pause_s: float = shown(1.0, "Seconds before the second try; doubles with each, up to a minute.", gt=0)
-    max_unpacked_gb: float = shown(500.0, "GB: an archive that unpacks to more is refused.", gt=0)
-    max_unpacked_files: int = shown(2_000_000, "An archive with more members is refused.", ge=1)
-
-
-class _Files(Section):
-    """Where the files of a source are: a local folder (`root`) or a table of downloads (`files`), exactly one of both."""
-
-    follow_links: bool = Field(
-        False, description="Accept links below `root` that lead out of it; else such files count as missing, by name."
-    )
-    root: str | None = Field(
-        None,
-        description="Local folder, referenced and not copied; relative to the working directory; $VARIABLES are filled in.",
-    )
-    files: str | list[FileEntry] | None = Field(
-        None,
-        description="Downloads: a csv table with columns path,url,sha256,bytes (relative to config/), or a list of them.",
-    )
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> _Files:
-        if (self.root is None) == (self.files is None):
-            stated = "both" if self.root is not None else "neither"
-            raise ValueError(f"state exactly one of `root` (a local folder) and `files` (downloads); stated: {stated}")
-        return self
-
-
-class CocoSource(_Files):
+class CocoSource(Files):
     """COCO JSON (images with boxes, polygons or RLE masks) and CocoVID (`videos`, frame index, track ids)."""
 
     format: Literal["coco"] = Field(description="COCO JSON.")
@@ -160,14 +60,14 @@ class CocoSource(_Files):
         return self
 
 
-class YoloSource(_Files):
+class YoloSource(Files):
     """YOLO: a data.yaml with `names` and image folders per split; labels in the sibling `labels` folders."""
 
     format: Literal["yolo"] = Field(description="YOLO folders.")
     data: str = Field("data.yaml", description="The data.yaml, relative to the root.")
 
 
-class VocSource(_Files):
+class VocSource(Files):
     """Pascal VOC: one XML per image, lists of names per split."""
 
     format: Literal["voc"] = Field(description="Pascal VOC.")
@@ -179,7 +79,7 @@ class VocSource(_Files):
     )
 
 
-class MotSource(_Files):
+class MotSource(Files):
     """MOTChallenge: per sequence a folder with seqinfo.ini, gt/gt.txt, det/det.txt and, if present, the frames in img1/."""
 
     format: Literal["mot"] = Field(description="MOTChallenge.")
@@ -198,7 +98,7 @@ class MotSource(_Files):
         return self
 
 
-class FolderSource(_Files):
+class FolderSource(Files):
     """Videos and images found by glob patterns, without any truth."""
 
     format: Literal["folder"] = Field(description="Plain files without truth.")
@@ -217,7 +117,8 @@ class FolderSource(_Files):
 
 
 AnySource = Annotated[
-    CocoSource | YoloSource | VocSource | MotSource | FolderSource | WorldSource, Field(discriminator="format")
+    CocoSource | YoloSource | VocSource | MotSource | GroundingSource | FolderSource | WorldSource,
+    Field(discriminator="format"),
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from lib.config.base import ConfigError
 from lib.config.detect import ModelDetector
 from lib.config.jobs import Jobs, Wildcards
-from lib.config.raw import RawInputs, raw_inputs, sequences_without_pictures
+from lib.config.raw import RawInputs, raw_inputs, without_pictures
 from lib.config.study import Study
 from lib.config.targets import is_exported
 from lib.config.tasks import TASKS
@@ -28,7 +28,7 @@ class Inputs:
         self.study = study
         self.project = Path(project)
         self._raw: dict[str, RawInputs] = {}  # looking through a folder of thousands of files once is enough
-        self._without_pictures: dict[str, list[str]] = {}
+        self._without_pictures: dict[str, str] = {}
 
     def code(self, *files: str) -> str:
         """Digest of the project's own files, a param of the cheap stages: editing the code reruns them.
@@ -86,11 +86,10 @@ class Inputs:
     def _refuse_without_pictures(self, dataset: str, place: str, remedy: str) -> None:
         """Raise ConfigError when the plan already shows that a sequence of the dataset has no pictures to look at."""
         if dataset not in self._without_pictures:
-            self._without_pictures[dataset] = sequences_without_pictures(self.study, dataset)
+            self._without_pictures[dataset] = without_pictures(self.study, dataset)
         if blind := self._without_pictures[dataset]:
             raise ConfigError(
-                f"{place} looks at pixels, but sequence {blind[0]!r} of dataset {dataset!r} has no pictures. "
-                f"Hint: {remedy}, or keep it off this dataset's boards."
+                f"{place} looks at pixels, but {blind}. Hint: {remedy}, or keep it off this dataset's boards."
             )
 
     def shard_tracks(self, wildcards: Wildcards) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
 from lib.config.download import AnySource, CocoSource, Dataset, MotSource, YoloSource
+from lib.config.download_queries import CharadesSource, QuerySource
 from lib.config.merge import CONFIG_FOLDER
 from lib.config.study import Study
 from lib.files import folder_digest
@@ -53,18 +54,23 @@ def raw_inputs(study: Study, name: str) -> RawInputs:
     root = root_of(dataset.source, study.paths.resolved("raw"))
     if root is None:
         return RawInputs([], "")
-    digest = folder_digest(root, labels=LABEL_SUFFIXES, cache=Path(DIGEST_CACHE.format(dataset=name)))
-    return RawInputs([str(root / file) for file in _annotation_files(dataset.source)], digest)
+    files = [str(root / file) for file in _annotation_files(dataset.source)]
+    folder = _media_folder(dataset.source, root)
+    cache = Path(DIGEST_CACHE.format(dataset=name))
+    return RawInputs(files, folder_digest(folder, labels=LABEL_SUFFIXES, cache=cache) if folder is not None else "")
 
 
-def sequences_without_pictures(study: Study, name: str) -> list[str]:
-    """Sequences of a MOT dataset for which neither the table of downloads nor the local folder has a picture.
-
-    Only what can be known before the download: a folder that does not exist yet is passed over.
-    """
+def without_pictures(study: Study, name: str) -> str:
+    """What of a dataset has no pictures to look at, in words ("" = nothing, as far as is known before the download)."""
     source = study.find("datasets", name).source
-    if not isinstance(source, MotSource):
-        return []
+    if isinstance(source, QuerySource) and source.videos is None:
+        return f"dataset {name!r} has no videos (`source.videos` names none)"
+    blind = _sequences_without_pictures(study, source) if isinstance(source, MotSource) else []
+    return f"sequence {blind[0]!r} of dataset {name!r} has no pictures" if blind else ""
+
+
+def _sequences_without_pictures(study: Study, source: MotSource) -> list[str]:
+    """Sequences for which neither the table of downloads nor the local folder has a picture; no folder yet = none."""
     root = root_of(source, study.paths.resolved("raw"))
     if root is not None:
         folders = {one: root / place for one, place in source.sequences.items() if (root / place).is_dir()}
@@ -88,6 +94,13 @@ def _is_picture(path: PurePath) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
+def _media_folder(source: AnySource, root: Path) -> Path | None:
+    """The folder that holds all that is no declared file; None when a source reads nothing else."""
+    if isinstance(source, QuerySource):
+        return None if source.videos is None else root / source.videos
+    return root
+
+
 def _annotation_files(source: AnySource) -> list[str]:
     """Single annotation files of a source, relative to its root; whole folders of labels are in the digest."""
     if isinstance(source, CocoSource):
@@ -96,4 +109,6 @@ def _annotation_files(source: AnySource) -> list[str]:
         return [source.data]
     if isinstance(source, MotSource):
         return list(source.detections.values())
+    if isinstance(source, QuerySource):
+        return [*source.annotations.values(), *(source.lengths if isinstance(source, CharadesSource) else ())]
     return []

@@ -42,7 +42,12 @@ from lib.config.weights import Weights
 
 DEFAULT_CONFIG = CONFIG_FOLDER / "config.yaml"
 MODEL_SIZES = {"n": "nano", "t": "nano", "s": "small", "m": "medium", "l": "large", "x": "xlarge"}
-SITE_VARIABLES = {"mirror": "VIPERSIGHT_MIRROR", "raw": "VIPERSIGHT_RAW", "shards": "WDS_SHARDS"}
+SITE_VARIABLES = {
+    "mirror": "VIPERSIGHT_MIRROR",
+    "raw": "VIPERSIGHT_RAW",
+    "features": "VIPERSIGHT_FEATURES",
+    "shards": "WDS_SHARDS",
+}
 """Key of `paths:` → environment variable of the same meaning, which wins."""
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -57,6 +62,9 @@ class Paths(Section):
 
     mirror: str | None = Field(None, description="Folder looked into before any download (VIPERSIGHT_MIRROR).")
     raw: str | None = Field(None, description="Folder that relative dataset roots start from (VIPERSIGHT_RAW).")
+    features: str | None = Field(
+        None, description="Folder that `folder` of feature files starts from (VIPERSIGHT_FEATURES)."
+    )
     shards: str | None = Field(
         None,
         description="Folder of shards that stand already, as {dataset}/{shardset}/manifest.json in it (WDS_SHARDS): those "

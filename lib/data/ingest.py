@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from lib.data.truth import Video, boxes_table, class_counts, detections_table, f
 from lib.files import DataError, csv_cell, write_json, write_text
 
 _LISTED = 10
+_OTHER_S, _OTHER_SHARE = 1.0, 0.01  # s, and share of the stated duration, by which a file may differ from it unnoted
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
     counts = class_counts(boxes, videos, order)
     grouped = {name: [old for old, new in names.items() if new == name] for name in order}
     write_json(out / "classes.json", {"classes": order, "source_classes": grouped, "counts": counts})
-    changes = with_notes(changes, [*source.dropped, *notes])
+    changes = with_notes(changes, [*source.dropped, *notes, *_other_durations(videos)])
     held = {"boxes": boxes, **language}
     quality = quality_table(source, videos, ids, splits, causes, held, changes)
     write_text(out / "quality.csv", quality.map(csv_cell).to_csv(index=False))
@@ -224,6 +226,18 @@ def _cut_short(videos: list[Video]) -> list[str]:
     """A video that lost its end is used as far as it goes, and said to be so."""
     cut = [(video.item.original, how_cut(video.media)) for video in videos]
     return [f"{name!r} is {what}; it is used as far as it goes" for name, what in cut if what]
+
+
+def _other_durations(videos: list[Video]) -> list[dict[str, Any]]:
+    """Notes on files that last longer or shorter than the source states: the windows of their queries may be off."""
+    cause = "another one than the source states; the file's counts"
+    return [
+        {"original": video.item.original, "what": "duration", "value": "", "cause": cause}
+        for video in videos
+        if video.media.probe is not None
+        and video.item.duration_s is not None
+        and abs(video.duration_s - video.item.duration_s) > max(_OTHER_S, _OTHER_SHARE * video.item.duration_s)
+    ]
 
 
 def _manifest(videos: list[Video]) -> pd.DataFrame:

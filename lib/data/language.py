@@ -29,7 +29,7 @@ def language_tables(
     """
     notes: Notes = []
     stated = {
-        tables.QUERIES: _with_text(_windows(source.queries, "query", ids, durations, notes), "query", notes),
+        tables.QUERIES: _queries(source.queries, ids, durations, notes),
         tables.RELATIONS: _relations(source.relations, ids, boxes, notes),
         tables.CAPTIONS: _with_text(_windows(source.captions, "caption", ids, durations, notes), "caption", notes),
         tables.ANSWERS: _with_text(_used(source.answers, ids), "question", notes, "text", "answer"),
@@ -60,14 +60,22 @@ def _with_text(rows: pd.DataFrame, what: str, notes: Notes, *columns: str) -> pd
     return rows
 
 
+def _queries(stated: pd.DataFrame, ids: dict[str, str], durations: dict[str, float], notes: Notes) -> pd.DataFrame:
+    """Windows of one query that are one, stated so or by being clipped, are a single row."""
+    rows = _with_text(_windows(stated, "query", ids, durations, notes), "query", notes)
+    same = rows.duplicated(["original", "query", "text", "start_s", "end_s"])
+    return _drop(rows, same, "query", "the same window twice", notes)
+
+
 def _windows(
     stated: pd.DataFrame, what: str, ids: dict[str, str], durations: dict[str, float], notes: Notes
 ) -> pd.DataFrame:
-    """Windows clipped to [0, duration]; what then has no length is dropped. A caption without a window keeps its NaN."""
+    """Windows clipped to [0, duration]; what then has no length is dropped. A row without a window keeps its NaN."""
     rows = _used(stated, ids)
     rows = _drop(rows, rows["start_s"].isna() != rows["end_s"].isna(), what, "half a window", notes)
     end = rows["original"].map(durations).astype(float)
-    rows = _drop(rows, rows["end_s"] <= rows["start_s"], what, "ends before it starts", notes)
+    rows = _drop(rows, rows["end_s"] == rows["start_s"], what, "a window without length", notes)
+    rows = _drop(rows, rows["end_s"] < rows["start_s"], what, "ends before it starts", notes)
     rows = _drop(rows, (rows["start_s"] >= end[rows.index]) | (rows["end_s"] <= 0), what, "outside the video", notes)
     end = end[rows.index]
     beyond = (rows["end_s"] > end + _SLACK_S) | (rows["start_s"] < -_SLACK_S)

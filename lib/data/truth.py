@@ -39,6 +39,8 @@ class Video:
     @property
     def duration_s(self) -> float:
         """As its frames tell, or its file."""
+        if self.item.kind == "none" and self.item.duration_s is not None:
+            return self.item.duration_s
         if self.item.kind in ("frames", "none"):
             return self.frames / self.fps
         return self.media.probe.duration_s if self.media.probe is not None else 0.0

@@ -30,7 +30,18 @@ bytes on, is a bomb."""
 
 
 def load_checkpoint(path: str | Path, *, allow: Iterable[type] = ()) -> dict[str, Any]:
-    """The contents of a torch checkpoint, tensors on the CPU.
+    """The contents of a torch checkpoint, a mapping, tensors on the CPU.
+
+    allow and what is refused are as of load_contents.
+    """
+    contents = load_contents(path, allow=allow)
+    if not isinstance(contents, dict):
+        raise DataError(f"{path}: holds a {type(contents).__name__}, expected a checkpoint (a mapping).")
+    return contents
+
+
+def load_contents(path: str | Path, *, allow: Iterable[type] = ()) -> Any:
+    """Whatever a file that torch wrote holds (a mapping, one tensor), tensors on the CPU.
 
     allow: further types that the file may hold. Raises DataError naming the file and every refused global, or what is wrong
     with the file; nothing of the file has run by then. A file whose sha256 is in VIPERSIGHT_UNSAFE_SHA256 is read without
@@ -81,17 +92,16 @@ def save_checkpoint(values: dict[str, Any], path: str | Path) -> None:
         file.write(whole.getbuffer())
 
 
-def _read(path: Path, entries: list[Any]) -> dict[str, Any]:
+def _read(path: Path, entries: list[Any]) -> Any:
     import torch
 
     try:
         with torch.serialization.safe_globals(entries), _nothing_built():
-            contents = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except VipersightError as error:
         raise DataError(f"{path}: refused, the checkpoint {error}") from error
     except Exception as error:  # what a hostile or damaged pickle can raise while being read has no bound
         raise DataError(f"{path}: refused or damaged checkpoint ({type(error).__name__}: {error})") from error
-    return _mapping(path, contents)
 
 
 @contextmanager
@@ -114,7 +124,7 @@ def _nothing_built() -> Iterator[None]:
         nn.Module.__init__ = original  # type: ignore[method-assign]
 
 
-def _read_trusted(path: Path, trusted: set[str]) -> dict[str, Any]:
+def _read_trusted(path: Path, trusted: set[str]) -> Any:
     """Read a file that may run code: the very bytes whose sum was compared, whatever happens to the file meanwhile."""
     import hashlib
 
@@ -124,9 +134,7 @@ def _read_trusted(path: Path, trusted: set[str]) -> dict[str, Any]:
     if hashlib.sha256(content).hexdigest() not in trusted:
         raise DataError(f"{path}: changed while it was being read.")
     try:
-        return _mapping(path, torch.load(io.BytesIO(content), map_location="cpu", weights_only=False))
-    except VipersightError:
-        raise
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
     except Exception as error:
         raise DataError(f"{path}: damaged checkpoint ({type(error).__name__}: {error})") from error
 
@@ -144,12 +152,6 @@ def _refuse_odd_zip(path: Path) -> None:
         raise DataError(f"{path}: refused, two of its members have one name, so readers may differ on what it holds.")
     if whole > max(_GROWTH * path.stat().st_size, _GROWTH_FROM):
         raise DataError(f"{path}: refused, its {sized(path.stat().st_size)} unpack to {sized(whole)}: a bomb.")
-
-
-def _mapping(path: Path, contents: Any) -> dict[str, Any]:
-    if not isinstance(contents, dict):
-        raise DataError(f"{path}: holds a {type(contents).__name__}, expected a checkpoint (a mapping).")
-    return contents
 
 
 def _allowed(name: str) -> Any:

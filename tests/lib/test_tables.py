@@ -95,6 +95,18 @@ def test_scores_kinds_and_repeated_videos_are_checked(tmp_path):
         tables.write_table(tmp_path / "t.parquet", pd.DataFrame([MANIFEST, MANIFEST]), tables.MANIFEST)
 
 
+def test_a_query_has_a_whole_window_or_none(tmp_path):
+    nan = float("nan")
+    query = {"video": "a", "query": "q", "text": "Who?", "template": "", "evidence": "", "start_s": nan, "end_s": nan}
+    tables.write_table(tmp_path / "t.parquet", pd.DataFrame([query]), tables.QUERIES)
+    assert tables.read_table(tmp_path / "t.parquet", tables.QUERIES)[["start_s", "end_s"]].isna().all(axis=None)
+    for half in ({"start_s": 1.0}, {"end_s": 1.0}):
+        with pytest.raises(DataError, match="column 'end_s' must be there where start_s is; first bad row 0"):
+            tables.write_table(tmp_path / "t.parquet", pd.DataFrame([query | half]), tables.QUERIES)
+    with pytest.raises(DataError, match="unique by video, query, start_s, end_s"):
+        tables.write_table(tmp_path / "t.parquet", pd.DataFrame([query, query]), tables.QUERIES)
+
+
 def test_columns_missing_and_extra_are_named(tmp_path):
     with pytest.raises(DataError, match=r"missing: \['mask'\], not in the contract: \['msk'\]"):
         tables.write_table(tmp_path / "t.parquet", _boxes().rename(columns={"mask": "msk"}), tables.BOXES)

@@ -254,6 +254,42 @@ def test_recipe_dataset_format(tmp_path: Path, project_copy: Path) -> None:
     assert read_json(project_copy / "results/videos/photos/classes.json")["classes"] == ["cat", "dog"]
 
 
+def test_recipe_of_queries(tmp_path: Path) -> None:
+    """As printed, on three tiny files of the published form; what the paragraph below it says is counted in quality.csv."""
+    data = tmp_path / "annotations"
+    data.mkdir()
+    asked = {
+        "train": [{"query": "When?", "clip_start_sec": 2, "clip_end_sec": 21}, {"query": None}],
+        "val": [{"query": "Where?", "clip_start_sec": 5, "clip_end_sec": 4}, {"query": "Where?", "clip_start_sec": 0.5}],
+        "test_unannotated": [{"query": ""}, {"query": "Who?"}],
+    }
+    for name, queries in asked.items():
+        clips = [
+            {
+                "clip_uid": f"{name}-{number}",
+                **({"video_start_sec": 3.0, "video_end_sec": 23.0} if number == 0 else {}),
+                "annotations": [{"annotation_uid": f"{name}-{number}-a", "language_queries": queries}],
+            }
+            for number in range(2)
+        ]
+        (data / f"nlq_{name}.json").write_text(json.dumps({"videos": [{"clips": clips}]}))
+    study = tmp_path / "questions.yaml"
+    study.write_text(block("Queries with windows", "yaml").replace("/data/ego4d/annotations", str(data)))
+    words = ["snakemake", "-c1", "--directory", str(tmp_path), "--configfile", str(study), "--"]
+    done = typed([*words, "results/videos/nlq/manifest.parquet"], PROJECT)
+    assert done.returncode == 0, done.stderr[-4000:]
+    folder = tmp_path / "results/videos/nlq"
+    queries = pd.read_parquet(folder / "truth/queries.parquet").fillna(-1.0).set_index("query")
+    assert queries[["start_s", "end_s"]].T.to_dict("list") == {
+        "test_unannotated-0-a_1": [-1.0, -1.0],
+        "train-0-a_0": [2.0, 20.0],
+    }
+    quality = pd.read_csv(folder / "quality.csv", keep_default_na=False).set_index("original")
+    assert quality["status"].to_dict() == {f"{name}-{n}": ("ok", "skipped")[n] for name in asked for n in range(2)}
+    assert "states no duration" in quality.loc["val-1", "cause"]
+    assert quality.loc["val-0", "cause"] == "1 x query: half a window, dropped; 1 x query: ends before it starts, dropped"
+
+
 def pictures(folder: Path) -> None:
     import cv2
     import numpy as np

@@ -47,7 +47,8 @@ _LANGUAGE_TYPES = {
 class Item:
     """One video, image or folder of frames. `path` is None for kind "none" (truth without media).
 
-    frames, fps, width (px), height (px) are what the source states; None = unknown. Probing checks them.
+    frames, fps, width (px), height (px), duration_s are what the source states; None = unknown. Probing checks them. Of
+    kind "none" they are all there is, and duration_s counts before frames / fps.
     """
 
     original: str
@@ -58,6 +59,7 @@ class Item:
     fps: float | None = None
     width: int | None = None
     height: int | None = None
+    duration_s: float | None = None
 
 
 @dataclass

@@ -25,7 +25,10 @@ def test_display_fields_never_reach_a_job():
     [
         ({"source": {"format": "folder"}}, "stated: neither"),
         ({"source": FOLDER | {"files": "f.csv"}}, "stated: both"),
-        ({"source": {"format": "cocoo", "root": "x"}}, "'coco', 'yolo', 'voc', 'mot', 'folder', 'world'"),
+        (
+            {"source": {"format": "cocoo", "root": "x"}},
+            "'coco', 'yolo', 'voc', 'mot', 'ego4d_nlq', 'qvhighlights'",
+        ),
         ({"source": FOLDER, "clases": ["a"]}, "clases"),
         ({"source": FOLDER, "classes": []}, "at least one class"),
         ({"source": FOLDER, "classes": ["a", "a"]}, "'a' is stated twice"),

@@ -64,6 +64,35 @@ def test_windows_are_clipped_to_the_video() -> None:
     }
 
 
+def test_windows_of_one_query_that_become_one_are_a_single_row() -> None:
+    found, notes = checked(
+        queries=[
+            query("q", 3.0, 4.5),
+            query("q", 3.0, 5.0),
+            query("q", 1.0, 2.0),
+            query("q", 1.0, 2.0),
+            query("r", 1.0, 2.0),
+        ]
+    )
+    assert found[tables.QUERIES][["query", "start_s", "end_s"]].to_numpy().tolist() == [
+        ["q", 3.0, 4.0],
+        ["q", 1.0, 2.0],
+        ["r", 1.0, 2.0],
+    ]
+    assert notes["a.mp4", "query: the same window twice, dropped"] == 2
+
+
+def test_a_query_that_is_not_annotated_keeps_no_window_and_half_a_window_is_none() -> None:
+    nan = float("nan")
+    found, notes = checked(queries=[query("asked", nan, nan), query("half", 1.0, nan), query("still", 2.0, 2.0)])
+    rows = found[tables.QUERIES]
+    assert rows["query"].tolist() == ["asked"] and rows[["start_s", "end_s"]].isna().all(axis=None)
+    assert notes == {
+        ("a.mp4", "query: half a window, dropped"): 1,
+        ("a.mp4", "query: a window without length, dropped"): 1,
+    }
+
+
 def relation(frame: int, subject: int, thing: int, predicate: str = "behind", original: str = "a.mp4") -> dict[str, Any]:
     return {"original": original, "frame": frame, "subject": subject, "predicate": predicate, "object": thing}
 
