@@ -12,6 +12,8 @@ from typing import Any
 
 from lib.config.base import ConfigError
 from lib.config.detect import ModelDetector
+from lib.config.embed import Objects
+from lib.config.embed_common import GridSection
 from lib.config.jobs import Jobs, Wildcards
 from lib.config.raw import RawInputs, raw_inputs, sequences_without_pictures
 from lib.config.study import Study
@@ -92,6 +94,23 @@ class Inputs:
                 f"{place} looks at pixels, but sequence {blind[0]!r} of dataset {dataset!r} has no pictures. "
                 f"Hint: {remedy}, or keep it off this dataset's boards."
             )
+
+    def embedded_queries(self, wildcards: Wildcards) -> str | list[str]:
+        """The texts of a featureset that is about texts."""
+        featureset = self.study.find("featuresets", wildcards.featureset)
+        table = getattr(featureset, "table", None)
+        return f"results/videos/{wildcards.dataset}/truth/{table}.parquet" if table else []
+
+    def embedded_tracks(self, wildcards: Wildcards) -> str | list[str]:
+        """The tracks of a featureset that is about objects. ConfigError where it looks at pixels and there are none."""
+        featureset = self.study.find("featuresets", wildcards.featureset)
+        if isinstance(featureset, GridSection):
+            place = f"featuresets.{wildcards.featureset}: kind {featureset.kind}"
+            self._refuse_without_pictures(wildcards.dataset, place, "take features that stand as files")
+        if not isinstance(featureset, Objects):
+            return []
+        folder = f"results/tracks/{wildcards.dataset}/{featureset.detector}/{featureset.tracker}"
+        return f"{folder}/chunk={wildcards.chunk}.parquet"
 
     def shard_tracks(self, wildcards: Wildcards) -> list[str]:
         tracks = self.study.find("shardsets", wildcards.shardset).tracks
