@@ -19,7 +19,7 @@ from lib.config.raw import RawInputs, raw_inputs, sequences_without_pictures
 from lib.config.study import Study
 from lib.config.targets import is_exported
 from lib.config.tasks import TASKS
-from lib.config.track import needs_pixels
+from lib.config.track import needs_pixels, pixels_for, without_pixels
 from lib.files import sha256_file, sha256_text
 
 
@@ -81,8 +81,8 @@ class Inputs:
         detector = self.study.find("detectors", wildcards.detector)
         tracker = self.study.find("trackers", wildcards.tracker)
         if needs_pixels(tracker):
-            place = f"trackers.{wildcards.tracker}: kind {tracker.kind} with cmc: {tracker.cmc}"
-            self._refuse_without_pictures(wildcards.dataset, place, "set cmc: off")
+            place = f"trackers.{wildcards.tracker}: kind {tracker.kind} with {pixels_for(tracker)}"
+            self._refuse_without_pictures(wildcards.dataset, place, without_pixels(tracker))
         return f"results/videos/{wildcards.dataset}/truth/frames.parquet" if detector.kind == "truth" else []
 
     def _refuse_without_pictures(self, dataset: str, place: str, remedy: str) -> None:

@@ -23,6 +23,8 @@ def sound(path: Path, rate: int, limits: Limits, beat: Beat) -> Iterator[np.ndar
     """
     try:
         with open_video(path, limits) as container:
+            if not len(container.streams):
+                raise DataError(f"{path}: holds neither pictures nor sound. Hint: is it cut? Fetch the file again.")
             stream = container.streams.best("audio")
             if stream is None:
                 return
