@@ -37,7 +37,10 @@ class DeepSortTracker(LinkedTracker):
         default_factory=lambda: LightAppearance(kind="light"), description="What turns a box's pixels into its looks."
     )
     det_thresh: float = Field(
-        0.3, ge=0, le=1, description="Score below which a box is left out, as in the authors' program; higher = fewer tracks."
+        0.3,
+        ge=0,
+        le=1,
+        description="Score below which a box is left out, as the authors do; higher = fewer tracks.",
     )
     max_cosine_distance: float = Field(
         0.2,
@@ -54,7 +57,9 @@ class DeepSortTracker(LinkedTracker):
         0.7, gt=0, le=1, description="Largest 1 - IoU of the second matching; higher joins boxes that overlap less."
     )
     max_age: int = Field(30, ge=1, description="Frames that a lost track waits to be found again; higher risks swaps.")
-    n_init: int = Field(3, ge=1, description="Frames in a row before a track is reported (never in its first); higher = fewer false tracks.")
+    n_init: int = Field(
+        3, ge=1, description="Frames in a row before a track is reported (never in its first); higher = fewer false tracks."
+    )
     nms_max_overlap: float = Field(
         1.0, gt=0, le=1, description="Boxes that overlap a better one by more than this are left out; 1 = none."
     )

@@ -24,8 +24,8 @@ class LinkedTracker(Section):
     )
     interpolate: int = added(
         0,
-        "Longest gap of a track, in processed frames, that is filled by a straight line between the boxes on both sides; such "
-        "boxes have score 0, for no detector saw them. Higher fills longer occlusions, and invents more. 0 = none.",
+        "Longest gap of a track, in processed frames, that is filled by a straight line between the boxes on both sides; "
+        "such boxes have score 0, for no detector saw them. Higher fills longer occlusions, and invents more. 0 = none.",
         ge=0,
     )
 

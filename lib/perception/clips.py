@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from lib.config.base import ConfigError
 from lib.config.embed_common import GridSection
 from lib.data.features import Features
 from lib.data.time_grid import TimeGrid
@@ -81,8 +82,8 @@ def encode_clips(
 
 
 def refuse_other_width(place: str, promised: int | None, given: int, model: str) -> None:
-    """DataError where a network gives another width than the settings promise."""
+    """ConfigError where a network gives another width than the settings promise."""
     if promised is not None and promised != given:
-        raise DataError(
+        raise ConfigError(
             f"{place}.width: {promised} is promised, but {model!r} gives {given}. Hint: width: {given}, or another model."
         )

@@ -73,10 +73,11 @@ class LightEncoder:
             self.silent.append(str(video.video))
             return np.zeros((len(windows), SOUND_BANDS))
         levels = levels_of(wave)
-        seconds = np.array(windows) / rate(video.fps)
-        first = np.clip(np.floor(seconds[:, 0] * RATE / _HOP).astype(int), 0, len(levels) - 1)
-        behind = np.clip(np.ceil(seconds[:, 1] * RATE / _HOP).astype(int), first + 1, len(levels))
-        sums = np.vstack([np.zeros(SOUND_BANDS), np.cumsum(levels, axis=0)])
+        spans = np.array(windows) * (RATE / _HOP / rate(video.fps))
+        first = np.floor(spans[:, 0]).astype(int)
+        behind = np.maximum(np.ceil(spans[:, 1]).astype(int), first + 1)
+        silence = np.zeros((max(0, int(behind.max()) - len(levels)), SOUND_BANDS))  # where it ends before the pictures
+        sums = np.vstack([np.zeros(SOUND_BANDS), np.cumsum(np.vstack([levels, silence]), axis=0)])
         return (sums[behind] - sums[first]) / (behind - first)[:, None]
 
 

@@ -61,9 +61,7 @@ def _step(
     tracker: Any, boxes: np.ndarray, scores: np.ndarray, looks: np.ndarray, rows: np.ndarray
 ) -> Iterable[tuple[str, np.ndarray, int]]:
     """(id, box as the filter sees it, row of the detection) of every track that was seen in this frame."""
-    given = [
-        ([x1, y1, x2 - x1, y2 - y1], score, None) for (x1, y1, x2, y2), score in zip(boxes, scores, strict=True)
-    ]
+    given = [([x1, y1, x2 - x1, y2 - y1], score, None) for (x1, y1, x2, y2), score in zip(boxes, scores, strict=True)]
     for track in tracker.update_tracks(given, embeds=list(looks), others=list(rows)):
         if track.is_confirmed() and track.time_since_update == 0:
             yield str(track.track_id), track.to_ltrb(), int(track.get_det_supplementary())

@@ -1,8 +1,8 @@
 """Boxes of one video become tracks, by boxmot's trackers. Not here: the trackers and their settings (lib/config/track.py).
 
-Pixels are decoded only for trackers that follow the camera's motion (`cmc`) or compare looks (deepsort.py). Each video gets a tracker object of its own
-and ids from 1 in the order of appearance, so ids depend on no other video of the process. The floor (kind unlinked) has
-nothing to do with boxmot and never loads it.
+Pixels are decoded only for trackers that follow the camera's motion (`cmc`) or compare looks (deepsort.py). Each video gets
+a tracker object of its own and ids from 1 in the order of appearance, so ids depend on no other video of the process. The
+floor (kind unlinked) has nothing to do with boxmot and never loads it.
 """
 
 from __future__ import annotations
@@ -149,9 +149,9 @@ def track_video(
     then, and a tracker that asks for a size is told how far the boxes reach. frames: every frame index that the detector
     has looked at, in order, also those without a box (a tracker ages by them). fps: frames per second, for the times of
     such frames; NaN for images. pictures: those frames' pixels, (H, W, 3) uint8 BGR, for trackers that need them
-    (track.needs_pixels). clip: boxes are cut at the frame's edges. looks: the encoder of a tracker that compares looks, where
-    it is loaded already. Returns TRACKS rows: boxes as the tracker sees them
-    (smoothed; the floor's as they were detected); class and score of the detection that the track was given in that frame;
+    (track.needs_pixels). clip: boxes are cut at the frame's edges. looks: the encoder of a tracker that compares looks,
+    where it is loaded already. Returns TRACKS rows: boxes as the tracker sees them (smoothed; the floor's as they were
+    detected); class and score of the detection that the track was given in that frame;
     ids from 1. With `interpolate` also the filled gaps (gaps.py).
 
     Raises ValueError when a detection lies in none of `frames`, or detections of several videos are given.

@@ -1,4 +1,4 @@
-"""The stage embed by real Snakemake on the tiny world: only what is asked for, the same features from any chunks, lineage."""
+"""The stage embed by real Snakemake on the tiny world: only what is asked for, the same from any chunks, lineage."""
 
 from __future__ import annotations
 

@@ -52,7 +52,11 @@ def test_widths_are_known_before_anything_runs() -> None:
 def test_only_networks_ask_for_a_gpu() -> None:
     network = {"kind": "torchvision", "model": "resnet18"}
     assert not any(runs_network(build(one)) for one in ({"kind": "light_clips"}, {"kind": "light_text"}, OBJECTS))
-    asks = [{"kind": "model_clips", "model": "a/b"}, {"kind": "model_text", "model": "a/b"}, OBJECTS | {"appearance": network}]
+    asks = [
+        {"kind": "model_clips", "model": "a/b"},
+        {"kind": "model_text", "model": "a/b"},
+        OBJECTS | {"appearance": network},
+    ]
     assert all(runs_network(build(one)) for one in asks)
 
 

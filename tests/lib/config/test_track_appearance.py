@@ -1,4 +1,4 @@
-"""DeepSORT's settings against the installed class: every parameter is a setting with its default, or has a reason not to."""
+"""DeepSORT's settings against the installed class: every parameter is a setting with its default, or has a reason."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_doubtful_units_are_refused(tmp_path: Path) -> None:
         add(np.zeros((1, 3)), "__metadata__")
     features = Features()
     features.add("q", "v", np.zeros((1, 3)))
-    with pytest.raises(DataError, match="'q' .* is there twice"):
+    with pytest.raises(DataError, match=r"'q' .* is there twice"):
         features.add("q", "w", np.zeros((1, 3)))
     features.add("r", "v", np.zeros((1, 4)))
     with pytest.raises(DataError, match="differ in width: q has 3, r has 4"):

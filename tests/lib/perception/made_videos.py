@@ -42,7 +42,9 @@ def film(path: Path, pictures: list[np.ndarray], *, name: str = "v") -> pd.DataF
     return manifest(path, len(pictures), name=name)
 
 
-def film_with_sound(path: Path, pictures: list[np.ndarray], wave: np.ndarray, rate: int, *, late_s: float = 0.0) -> pd.DataFrame:
+def film_with_sound(
+    path: Path, pictures: list[np.ndarray], wave: np.ndarray, rate: int, *, late_s: float = 0.0
+) -> pd.DataFrame:
     """A video with an uncompressed sound track (S,) float32 that begins late_s after the first frame; its MANIFEST row."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=Fraction(FPS).limit_denominator())

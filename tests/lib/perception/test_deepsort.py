@@ -85,7 +85,7 @@ def test_it_reads_the_videos_and_refuses_where_there_are_none(tmp_path: Path) ->
     settings = DeepSortTracker(kind="deepsort")
     tracks, stats = track_chunk(videos, found, settings, stride=1)
     assert tracks["track"].nunique() == 2 and stats["frames"].tolist() == [32]
-    with pytest.raises(DataError, match="kind deepsort with appearance: .kind: light. looks at them. Hint: use a tracker"):
+    with pytest.raises(DataError, match=r"kind deepsort with appearance: .kind: light. looks at them. Hint: use a tracker"):
         track_chunk(videos.assign(kind="none"), found, settings, stride=1)
 
 

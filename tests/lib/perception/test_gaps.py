@@ -1,4 +1,4 @@
-"""Filled gaps of tracks: on the line, at most as long as asked for, marked by score 0, and never before or behind a track."""
+"""Filled gaps of tracks: on the line, at most as long as asked for, marked by score 0, never outside of a track."""
 
 from __future__ import annotations
 

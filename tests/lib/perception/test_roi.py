@@ -19,7 +19,9 @@ from tests.lib.perception.made_videos import FPS, SIZE, film, moving, square
 SETTINGS = {"kind": "objects", "detector": "d", "tracker": "t", "stride": 2, "window": 4, "top": 3}
 
 
-def track(number: int, frames: range, box: tuple[float, ...], *, score: float = 0.9, name: str = "crane hook") -> pd.DataFrame:
+def track(
+    number: int, frames: range, box: tuple[float, ...], *, score: float = 0.9, name: str = "crane hook"
+) -> pd.DataFrame:
     rows = [["v", frame, frame / FPS, name, score, *box, number] for frame in frames]
     return pd.DataFrame(rows, columns=list(COLUMNS[TRACKS]))
 

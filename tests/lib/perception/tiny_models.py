@@ -20,8 +20,8 @@ def clip(folder: Path) -> Path:
 
     torch.manual_seed(0)
     words = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    words |= {"max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    config = CLIPConfig(text_config=words, vision_config=_vision(), projection_dim=24)
+    words |= {"max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "projection_dim": 24}
+    config = CLIPConfig(text_config=words, vision_config=_vision(projection_dim=24), projection_dim=24)
     CLIPModel(config).eval().save_pretrained(folder)
     CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}).save_pretrained(folder)
     word_tokenizer(folder, first="[BOS]", last="[EOS]")
@@ -78,7 +78,8 @@ def word_tokenizer(folder: Path, *, first: str, last: str) -> None:
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    words = ["[PAD]", first, last, "[UNK]", *"when does the hook lift load worker walk out of picture a ?".split()]
+    spoken = ("when", "does", "the", "hook", "lift", "load", "worker", "walk", "out", "of", "picture", "a", "?")
+    words = ["[PAD]", first, last, "[UNK]", *spoken]
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing(single=f"{first} $A {last}", special_tokens=[(first, 1), (last, 2)])
