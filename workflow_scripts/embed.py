@@ -34,11 +34,11 @@ def main() -> None:
 
     featureset = TypeAdapter(Featureset).validate_python(given.settings["featureset"])
     videos = chunk_of(read_table(given.manifest, "manifest"), given.chunk, given.chunks)
-    if featureset.splits is not None:
-        videos = videos[videos["split"].isin(featureset.splits)].reset_index(drop=True)
+    if (splits := getattr(featureset, "splits", None)) is not None:
+        videos = videos[videos["split"].isin(splits)].reset_index(drop=True)
     features = encoded(featureset, videos, given, f"featuresets.{given.output.parent.name}")
     tell(features, len(videos))
-    outputs = write_features(given.output, features, featureset.dtype)
+    outputs = write_features(given.output, features, getattr(featureset, "dtype", None))
     inputs = {"manifest": given.manifest, "queries": given.queries, "tracks": given.tracks}
     provenance.record(
         outputs,

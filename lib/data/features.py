@@ -68,8 +68,9 @@ def _check(unit: str, video: str, values: np.ndarray, mask: np.ndarray | None) -
         )
 
 
-def write_features(path: Path, features: Features, dtype: str) -> tuple[Path, Path]:
-    """Write both files of one chunk, each atomically; returns their paths. path: the safetensors file.
+def write_features(path: Path, features: Features, dtype: str | None) -> tuple[Path, Path]:
+    """Write both files of one chunk, each atomically; returns their paths. path: the safetensors file. dtype: None = as
+    they are.
 
     The same features give the same bytes. DataError where float16 cannot hold a value, or units differ in width.
     """
@@ -88,9 +89,9 @@ def write_features(path: Path, features: Features, dtype: str) -> tuple[Path, Pa
     return path, index
 
 
-def _stored(path: Path, name: str, values: np.ndarray, dtype: str) -> np.ndarray:
+def _stored(path: Path, name: str, values: np.ndarray, dtype: str | None) -> np.ndarray:
     """As it lies in the file: masks as they are, numbers in `dtype`."""
-    if values.dtype == np.uint8:
+    if values.dtype == np.uint8 or dtype is None:
         return np.ascontiguousarray(values)
     with np.errstate(over="ignore"):
         found = np.ascontiguousarray(values, dtype)

@@ -1,4 +1,4 @@
-"""Steps of a feature grid and seconds of its clip, mapped to each other in both directions. Not here: features, windows' IoU.
+"""Steps of a feature grid and seconds of its clip, mapped to each other both ways. Not here: features, windows' IoU.
 
 The only owner of that mapping. Step t (counted from 0; fractions lie between steps) stands for the centre of its window of
 frames, (t * stride + window / 2) / fps seconds after the clip's start, on the way there and on the way back. So an answer
