@@ -24,7 +24,7 @@ MANIFEST, FRAMES, BOXES, DETECTIONS, TRACKS = "manifest", "frames", "boxes", "de
 SEGMENTS, WINDOWS = "segments", "windows"
 QUERIES, RELATIONS, CAPTIONS, ANSWERS = "queries", "relations", "captions", "answers"
 
-DETECT_STATS, TRACK_STATS, SUBSET = "detect_stats", "track_stats", "subset"
+DETECT_STATS, TRACK_STATS, SUBSET, FEATURES = "detect_stats", "track_stats", "subset", "features"
 
 MEDIA_KINDS = ("video", "image", "frames", "none")
 
@@ -70,6 +70,15 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     TRACK_STATS: {"video": "string", "frames": "int64", "seconds": "float64"},
     SUBSET: {"key": "string", "video": "string", "frame": "int64", "reason": "string"},
+    FEATURES: {
+        "unit": "string",
+        "video": "string",
+        "steps": "int64",
+        "width": "int64",
+        "stride": "float64",
+        "window": "float64",
+        "fps": "float64",
+    },
     QUERIES: {
         "video": "string",
         "query": "string",
@@ -104,6 +113,8 @@ queries: one row per window (a query with several windows repeats; start_s = end
 template and evidence "" where a source states none. relations: subject and object are tracks with a box in that frame;
 group is "" where predicates are of one kind, else as in Action Genome attention (one per pair), spatial, contacting
 (several). captions: start_s and end_s are NaN for one of the whole video or image. answers: kind is the type of question.
+features: one row per tensor of a chunk; steps are rows of it (tokens of a text), stride and window frames of the source at
+fps, NaN for texts.
 """
 
 LANGUAGE = (QUERIES, RELATIONS, CAPTIONS, ANSWERS)
@@ -116,10 +127,14 @@ _NAN_ALLOWED = {
     (QUERIES, "end_s"),
     (CAPTIONS, "start_s"),  # a caption of the whole video or image has no window
     (CAPTIONS, "end_s"),
+    (FEATURES, "stride"),  # texts have no grid of time
+    (FEATURES, "window"),
+    (FEATURES, "fps"),
 }
 _UNIQUE = {
     MANIFEST: ["video"],
     FRAMES: ["video", "frame"],
+    FEATURES: ["unit"],
     QUERIES: ["video", "query", "start_s", "end_s"],
     WINDOWS: ["video", "query", "rank"],
     RELATIONS: ["video", "frame", "subject", "object", "group", "predicate"],
@@ -151,6 +166,11 @@ _RULES = [
     _Rule("start_s", "must be at least 0", lambda f: f["start_s"] < 0),
     _Rule("end_s", "must exceed start_s", lambda f: f["end_s"] <= f["start_s"]),
     _Rule("end_s", "must be there where start_s is", lambda f: f["start_s"].isna() != f["end_s"].isna()),
+    _Rule("unit", "must not be empty", lambda f: f["unit"].str.len() == 0),
+    _Rule("steps", "must be at least 1", lambda f: f["steps"] < 1),
+    _Rule("width", "must be at least 0", lambda f: f["width"] < 0),
+    _Rule("stride", "must exceed 0", lambda f: f["stride"] <= 0),
+    _Rule("window", "must exceed 0", lambda f: f["window"] <= 0),
     _Rule("text", "must not be empty", lambda f: f["text"].str.strip().str.len() == 0),
     _Rule("answer", "must not be empty", lambda f: f["answer"].str.strip().str.len() == 0),
     _Rule("predicate", "must not be empty", lambda f: f["predicate"].str.len() == 0),

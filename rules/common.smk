@@ -67,6 +67,7 @@ wildcard_constraints:
     weights=r"[a-z0-9][a-z0-9_-]*",
     detector=r"[a-z0-9][a-z0-9_-]*",
     tracker=r"[a-z0-9][a-z0-9_-]*",
+    featureset=r"[a-z0-9][a-z0-9_-]*",
     shardset=r"[a-z0-9][a-z0-9_-]*",
     arm=r"[a-z0-9][a-z0-9_-]*",
     variant=r"[a-z0-9][a-z0-9_-]*",

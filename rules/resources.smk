@@ -1,6 +1,7 @@
 # Resources by model size, in portable keys only (gpu, mem_mb, runtime, threads). Cluster words (partition, account, GPU
 # model) belong to profiles/. Changing a number here reruns nothing.
 
+from lib.config.appearance import runs_network
 from lib.runs.attempts import memory_factor
 
 # size → threads, memory, minutes: as the RF-DETR-Seg launcher of the seed documents states them; `tiny` is for demos and tests.
@@ -31,6 +32,16 @@ def train_memory(wildcards, attempt):
 
 def train_minutes(wildcards):
     return size_of(wildcards, "runtime")
+
+
+def embed_gpus(wildcards):
+    """Built-in encoders need none."""
+    return int(runs_network(STUDY.find("featuresets", wildcards.featureset)))
+
+
+def track_gpus(wildcards):
+    """Only a tracker that compares looks by a network needs one."""
+    return int(runs_network(STUDY.find("trackers", wildcards.tracker)))
 
 
 def train_gpus(wildcards):

@@ -21,6 +21,7 @@ rule track:
         "../envs/vision.yaml"
     threads: 1
     resources:
+        gpu=track_gpus,
         mem_mb=4_000,
         runtime=120,
     params:

@@ -16,7 +16,7 @@ FOLDERS: dict[str, str] = {
     "lib/data/decoding": "media are decoded in a child process with limits",
     "lib/data/sources": "one file per dataset format",
     "lib/data/world": "the synthetic world",
-    "lib/perception": "frames → boxes → tracks",
+    "lib/perception": "frames → boxes → tracks; clips, words and objects → features",
     "lib/models": "one file per family, and the one safe loader",
     "lib/metrics": "pure functions, one file per family",
     "lib/scoring": "official files in, numbers out: what `score` does",

@@ -12,12 +12,14 @@ from typing import Any
 
 from lib.config.base import ConfigError
 from lib.config.detect import ModelDetector
+from lib.config.embed import Objects
+from lib.config.embed_common import GridSection
 from lib.config.jobs import Jobs, Wildcards
 from lib.config.raw import RawInputs, raw_inputs, without_pictures
 from lib.config.study import Study
 from lib.config.targets import is_exported
 from lib.config.tasks import TASKS
-from lib.config.track import needs_pixels
+from lib.config.track import needs_pixels, pixels_for, without_pixels
 from lib.files import sha256_file, sha256_text
 
 
@@ -79,8 +81,8 @@ class Inputs:
         detector = self.study.find("detectors", wildcards.detector)
         tracker = self.study.find("trackers", wildcards.tracker)
         if needs_pixels(tracker):
-            place = f"trackers.{wildcards.tracker}: kind {tracker.kind} with cmc: {tracker.cmc}"
-            self._refuse_without_pictures(wildcards.dataset, place, "set cmc: off")
+            place = f"trackers.{wildcards.tracker}: kind {tracker.kind} with {pixels_for(tracker)}"
+            self._refuse_without_pictures(wildcards.dataset, place, without_pixels(tracker))
         return f"results/videos/{wildcards.dataset}/truth/frames.parquet" if detector.kind == "truth" else []
 
     def _refuse_without_pictures(self, dataset: str, place: str, remedy: str) -> None:
@@ -91,6 +93,23 @@ class Inputs:
             raise ConfigError(
                 f"{place} looks at pixels, but {blind}. Hint: {remedy}, or keep it off this dataset's boards."
             )
+
+    def embedded_queries(self, wildcards: Wildcards) -> str | list[str]:
+        """The texts of a featureset that is about texts."""
+        featureset = self.study.find("featuresets", wildcards.featureset)
+        table = getattr(featureset, "table", None)
+        return f"results/videos/{wildcards.dataset}/truth/{table}.parquet" if table else []
+
+    def embedded_tracks(self, wildcards: Wildcards) -> str | list[str]:
+        """The tracks of a featureset that is about objects. ConfigError where it looks at pixels and there are none."""
+        featureset = self.study.find("featuresets", wildcards.featureset)
+        if isinstance(featureset, GridSection):
+            place = f"featuresets.{wildcards.featureset}: kind {featureset.kind}"
+            self._refuse_without_pictures(wildcards.dataset, place, "take features that stand as files")
+        if not isinstance(featureset, Objects):
+            return []
+        folder = f"results/tracks/{wildcards.dataset}/{featureset.detector}/{featureset.tracker}"
+        return f"{folder}/chunk={wildcards.chunk}.parquet"
 
     def shard_tracks(self, wildcards: Wildcards) -> list[str]:
         tracks = self.study.find("shardsets", wildcards.shardset).tracks

@@ -16,7 +16,7 @@ from lib.config.study import Study
 from lib.config.tasks import TASKS
 from lib.config.track import is_floor
 
-RECIPES = {"download": 2, "detect": 1, "track": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
+RECIPES = {"download": 2, "detect": 1, "track": 1, "embed": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
 
 
 class Wildcards(Protocol):
@@ -26,6 +26,7 @@ class Wildcards(Protocol):
     variant: str
     detector: str
     tracker: str
+    featureset: str
     shardset: str
     arm: str
     weights: str
@@ -77,6 +78,9 @@ class Jobs:
         values = {"tracker": self._entry("trackers", wildcards.tracker), "stride": detector.stride}
         values |= {} if self.study.find("datasets", wildcards.dataset).clip else {"clip": False}
         return self._text("track", values | _looked_at(detector))
+
+    def embed(self, wildcards: Wildcards) -> str:
+        return self._text("embed", {"featureset": self._entry("featuresets", wildcards.featureset)})
 
     def shard(self, wildcards: Wildcards) -> str:
         return self._text("shard", {"shardset": self._entry("shardsets", wildcards.shardset)})

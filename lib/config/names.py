@@ -13,7 +13,7 @@ from lib.config.base import ConfigError, canonical, identity
 from lib.config.study import Study
 from lib.files import read_json, write_json
 
-TABLES = ("datasets", "weights", "detectors", "trackers", "shardsets", "arms", "variants", "tta")
+TABLES = ("datasets", "weights", "detectors", "trackers", "featuresets", "shardsets", "arms", "variants", "tta")
 
 
 def definitions(study: Study) -> dict[tuple[str, str], Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lib.config.base import ConfigError, nearest
 from lib.config.detect import ModelDetector
+from lib.config.embed import Objects
 from lib.config.predict import View
 from lib.config.subsample import Arm
 from lib.config.tasks import TASKS
@@ -45,16 +46,22 @@ def _references(study: Study) -> Iterable[tuple[str, str, str]]:
     for name, detector in study.detectors.items():
         if isinstance(detector, ModelDetector):
             yield f"detectors.{name}.weights", "weights", detector.weights
-    for name, shardset in study.shardsets.items():
-        if shardset.tracks:
-            yield f"shardsets.{name}.tracks.detector", "detectors", shardset.tracks.detector
-            yield f"shardsets.{name}.tracks.tracker", "trackers", shardset.tracks.tracker
+    yield from _track_references(study)
     for name, arm in study.arms.items():
         yield f"arms.{name}.shardset", "shardsets", arm.shardset
         if arm.size_of:
             yield f"arms.{name}.size_of", "arms", arm.size_of
     yield from _variant_references(study)
     yield from _board_references(study)
+
+
+def _track_references(study: Study) -> Iterable[tuple[str, str, str]]:
+    """Whose tracks features and samples are made of."""
+    users = {f"featuresets.{name}": one for name, one in study.featuresets.items() if isinstance(one, Objects)}
+    users |= {f"shardsets.{name}.tracks": one.tracks for name, one in study.shardsets.items() if one.tracks}
+    for place, user in users.items():
+        yield f"{place}.detector", "detectors", user.detector
+        yield f"{place}.tracker", "trackers", user.tracker
 
 
 def _board_references(study: Study) -> Iterable[tuple[str, str, str]]:

@@ -28,6 +28,7 @@ _WORDS = {
     "weights": ("weights file", "weights files"),
     "detections": ("chunk of detections", "chunks of detections"),
     "tracks": ("chunk of tracks", "chunks of tracks"),
+    "features": ("chunk of features", "chunks of features"),
     "shards": ("shard set", "shard sets"),
     "subsets": ("subset", "subsets"),
     "train": ("training", "trainings"),
@@ -42,6 +43,7 @@ _SHAPES = {
     "weights": [("{weights}", "fetch_weights")],
     "detections": [("{dataset}/{detector}/chunk={chunk}", "detect")],
     "tracks": [("{dataset}/{detector}/{tracker}/chunk={chunk}", "track")],
+    "features": [("{dataset}/{featureset}/chunk={chunk}", "embed")],
     "shards": [("{dataset}/{shardset}", "shard")],
     "subsets": [("{dataset}/{arm}/seed={seed}", "subsample")],
     "train": [("{dataset}/{variant}/seed={seed}", "train")],
@@ -189,6 +191,7 @@ def _inputs_by_study(result: Result, inputs: Inputs) -> list[str]:
     chosen: dict[str, tuple[Callable[[Any], str | list[str]], ...]] = {
         "fetch_weights": (inputs.trained_weights,),
         "detect": (inputs.detector_weights,),
+        "embed": (inputs.embedded_queries, inputs.embedded_tracks),
         "shard": (inputs.shard_tracks,),
         "subsample": (inputs.arm_index, inputs.arm_matched),
         "train": (inputs.train_subset, inputs.train_shards, inputs.train_weights),

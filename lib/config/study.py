@@ -18,6 +18,7 @@ from lib.config import references
 from lib.config.base import ConfigError, Name, Section, explain, nearest, shown
 from lib.config.detect import Detector
 from lib.config.download import Dataset, Downloads
+from lib.config.embed import Featureset
 from lib.config.evaluate import EvaluateSettings
 from lib.config.export import ExportSettings
 from lib.config.leaderboard import Board
@@ -96,6 +97,9 @@ class Study(Section):
     weights: dict[Name, Weights] = Field(default_factory=dict, description="Name → a model file, or a trained variant.")
     detectors: dict[Name, Detector] = Field(default_factory=dict, description="Name → where boxes per frame come from.")
     trackers: dict[Name, Tracker] = Field(default_factory=dict, description="Name → how boxes become tracks.")
+    featuresets: dict[Name, Featureset] = Field(
+        default_factory=dict, description="Name → what turns clips, texts or tracked objects into features."
+    )
     shardsets: dict[Name, Shardset] = Field(default_factory=dict, description="Name → which frames become samples.")
     arms: dict[Name, Arm] = Field(default_factory=dict, description="Name → a part of a shardset's frames.")
     allow_equal_arms: bool = Field(False, description="Accept two arms that resolve to the same frames.")

@@ -1,5 +1,6 @@
 """`trackers:` — how boxes of a video become tracks. Not here: the trackers themselves (boxmot, and the floor) and feeding
-them (lib/perception/trackers.py); the settings of those that can follow the camera (track_camera.py).
+them (lib/perception/trackers.py); the settings of those that can follow the camera (track_camera.py) or compare looks
+(track_appearance.py).
 
 Every parameter of boxmot 25's classes that changes tracks is written out with the class's own default (its shipped YAML
 files hold other values); where it differs the description says why. `NOT_SETTINGS` and `WITHOUT_EFFECT` say why the others
@@ -15,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lib.config.base import Section, refuse_idle, shown
+from lib.config.track_appearance import DeepSortTracker
 from lib.config.track_camera import BoostTracker, BotSortTracker, DeepOcSortTracker, HybridSortTracker, OccluBoostTracker
 from lib.config.track_common import KalmanTracker, TrackerSection
 
@@ -235,14 +237,28 @@ Tracker = Annotated[
     | DeepOcSortTracker
     | HybridSortTracker
     | OccluBoostTracker
+    | DeepSortTracker
     | UnlinkedTracker,
     Field(discriminator="kind"),
 ]
 
 
 def needs_pixels(tracker: Tracker) -> bool:
-    """Whether this tracker looks at the frames themselves: to follow the camera's motion."""
-    return getattr(tracker, "cmc", "off") != "off"
+    """Whether this tracker looks at the frames themselves: to follow the camera's motion, or to compare looks."""
+    return bool(pixels_for(tracker))
+
+
+def pixels_for(tracker: Tracker) -> str:
+    """The setting for which this tracker looks at pixels, as it is written; "" = it does not."""
+    if isinstance(tracker, DeepSortTracker):
+        return f"appearance: {{kind: {tracker.appearance.kind}}}"
+    method = getattr(tracker, "cmc", "off")
+    return f"cmc: {method}" if method != "off" else ""
+
+
+def without_pixels(tracker: Tracker) -> str:
+    """What to do where there are none."""
+    return "use a tracker of another kind" if isinstance(tracker, DeepSortTracker) else "set cmc: off"
 
 
 def is_floor(tracker: Tracker) -> bool:

@@ -9,19 +9,30 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lib.config.base import Section, refuse_idle, shown
+from lib.config.base import Section, added, refuse_idle, shown
 
 Similarity = Literal["iou", "giou", "diou", "ciou", "hmiou", "centroid"]
 
 
-class TrackerSection(Section):
-    """What all trackers share."""
+class LinkedTracker(Section):
+    """What all trackers share that follow anything."""
 
     classes_separately: bool = Field(
         False,
         description="true = boxes of different classes are never joined into one track (boxmot's per_class); false = a "
         "track lives on when the detector changes its mind about the class.",
     )
+    interpolate: int = added(
+        0,
+        "Longest gap of a track, in processed frames, that is filled by a straight line between the boxes on both sides; "
+        "such boxes have score 0, for no detector saw them. Higher fills longer occlusions, and invents more. 0 = none.",
+        ge=0,
+    )
+
+
+class TrackerSection(LinkedTracker):
+    """What all trackers of boxmot share."""
+
     asso_func: Similarity = Field(
         "iou",
         description="How likeness of two boxes is measured; giou, diou, ciou and centroid also rate boxes that do not "

@@ -1,8 +1,8 @@
 """Boxes of one video become tracks, by boxmot's trackers. Not here: the trackers and their settings (lib/config/track.py).
 
-Pixels are decoded only for trackers that follow the camera's motion (`cmc`). Each video gets a tracker object of its own
-and ids from 1 in the order of appearance, so ids depend on no other video of the process. The floor (kind unlinked) has
-nothing to do with boxmot and never loads it.
+Pixels are decoded only for trackers that follow the camera's motion (`cmc`) or compare looks (deepsort.py). Each video gets
+a tracker object of its own and ids from 1 in the order of appearance, so ids depend on no other video of the process. The
+floor (kind unlinked) has nothing to do with boxmot and never loads it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ import numpy as np
 import pandas as pd
 
 from lib.config.base import identity
-from lib.config.track import Tracker, is_floor, needs_pixels
+from lib.config.track import Tracker, is_floor, needs_pixels, pixels_for, without_pixels
+from lib.config.track_appearance import DeepSortTracker
 from lib.data.video import read_frames
 from lib.deferred import deferred
 from lib.files import DataError
+from lib.perception.deepsort import deepsort_video
+from lib.perception.gaps import filled
+from lib.perception.roi import AppearanceEncoder
 from lib.perception.streaming import clipped, frame_times, rate
 from lib.tables import COLUMNS, TRACK_STATS, TRACKS, empty
 
@@ -46,11 +50,12 @@ RENAMED = {
 
 
 def build_tracker(settings: Tracker, frame_size: tuple[int, int]) -> Any:
-    """A fresh boxmot tracker with exactly these settings, which are not the floor's. frame_size: (width, height) in px."""
+    """A fresh boxmot tracker with exactly these settings, of one of its kinds. frame_size: (width, height) in px."""
     import boxmot
 
     values = identity(settings)
     kind = values.pop("kind")
+    values.pop("interpolate", None)
     with deferred("torch"):  # boxmot loads a tracker's module when it is first named
         make = getattr(boxmot, CLASSES[kind])
     logging.getLogger("boxmot").setLevel(logging.WARNING)  # it announces every object; importing the class sets the level
@@ -88,7 +93,10 @@ def track_chunk(
     """
     if needs_pixels(settings):
         refuse_without_pictures(videos, settings)
-    if not is_floor(settings):
+    looks = None
+    if isinstance(settings, DeepSortTracker):
+        looks = _looks_of(settings)
+    elif not is_floor(settings):
         build_tracker(settings, (32, 32))  # loads boxmot before the first video's clock runs
     by_video = dict(tuple(detections.groupby("video")))
     tables, stats = [], []
@@ -99,6 +107,7 @@ def track_chunk(
         started = time.perf_counter()
         size = (int(video.width), int(video.height))
         more = {"frame_size": size, "frames": frames, "fps": video.fps, "pictures": pictures, "clip": clip}
+        more["looks"] = looks
         tables.append(track_video(rows, settings, **more))
         stats.append([video.video, len(frames), time.perf_counter() - started])
     held = [table for table in tables if len(table)]
@@ -112,8 +121,7 @@ def refuse_without_pictures(videos: pd.DataFrame, settings: Tracker) -> None:
     if len(blind):
         raise DataError(
             f"video {blind.iloc[0]['original']!r}: its source has no pictures, and a tracker of kind {settings.kind} with "
-            f"cmc: {getattr(settings, 'cmc', 'off')} follows the camera by them. "
-            "Hint: set cmc: off, or point the source at the media."
+            f"{pixels_for(settings)} looks at them. Hint: {without_pixels(settings)}, or point the source at the media."
         )
 
 
@@ -133,6 +141,7 @@ def track_video(
     fps: float,
     pictures: Iterable[np.ndarray] | None = None,
     clip: bool = True,
+    looks: AppearanceEncoder | None = None,
 ) -> pd.DataFrame:
     """Track one video.
 
@@ -140,16 +149,17 @@ def track_video(
     then, and a tracker that asks for a size is told how far the boxes reach. frames: every frame index that the detector
     has looked at, in order, also those without a box (a tracker ages by them). fps: frames per second, for the times of
     such frames; NaN for images. pictures: those frames' pixels, (H, W, 3) uint8 BGR, for trackers that need them
-    (track.needs_pixels). clip: boxes are cut at the frame's edges. Returns TRACKS rows: boxes as the tracker sees them
-    (smoothed; the floor's as they were detected); class and score of the detection that the track was given in that frame;
-    ids from 1.
+    (track.needs_pixels). clip: boxes are cut at the frame's edges. looks: the encoder of a tracker that compares looks,
+    where it is loaded already. Returns TRACKS rows: boxes as the tracker sees them (smoothed; the floor's as they were
+    detected); class and score of the detection that the track was given in that frame;
+    ids from 1. With `interpolate` also the filled gaps (gaps.py).
 
     Raises ValueError when a detection lies in none of `frames`, or detections of several videos are given.
     """
     if detections["video"].nunique() > 1:
         raise ValueError("track_video takes the detections of one video")
     if needs_pixels(settings) and pictures is None and len(detections):
-        raise ValueError(f"{settings.kind} with cmc: {getattr(settings, 'cmc', 'off')} needs the frames' pictures")
+        raise ValueError(f"{settings.kind} with {pixels_for(settings)} needs the frames' pictures")
     detections = detections.sort_values("frame", kind="stable").reset_index(drop=True)
     strangers = sorted(set(detections["frame"]) - set(frames))
     if strangers:
@@ -160,10 +170,22 @@ def track_video(
     width, height = frame_size if known else (math.ceil(max(detections[edge].max(), 1)) for edge in ("x2", "y2"))
     if is_floor(settings):
         rows = _unlinked(detections)
+    elif isinstance(settings, DeepSortTracker):
+        rows = deepsort_video(detections, settings, frames, pictures or (), looks or _looks_of(settings))
     else:
         rows = _linked(detections, settings, (width, height), frames, fps, pictures)
     has_area = (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
-    return _tracks(detections, clipped(rows, width=width, height=height) if known and clip else rows[has_area])
+    tracks = _tracks(detections, clipped(rows, width=width, height=height) if known and clip else rows[has_area])
+    if most := getattr(settings, "interpolate", 0):
+        return filled(tracks, frames, frame_times(detections, frames, fps=fps), most)
+    return tracks
+
+
+def _looks_of(settings: DeepSortTracker) -> AppearanceEncoder:
+    """The encoder of a tracker's looks, with the libraries that it needs."""
+    from lib.perception.roi import build_appearance
+
+    return build_appearance(settings.appearance)
 
 
 def _unlinked(detections: pd.DataFrame) -> np.ndarray:

@@ -199,6 +199,13 @@ def _track(case: Case) -> Size:
     return Size(frames, (f"track {kind} {case.settings['tracker'].get('cmc', '')}".strip(), f"track {kind}"), "frames")
 
 
+def _embed(case: Case) -> Size:
+    entry = case.settings["featureset"]
+    names = [entry["kind"], entry.get("model") or entry.get("appearance", {}).get("model")]
+    frames = case.frames(entry["splits"], 1, chunked=True)
+    return Size(frames, (f"embed {' '.join(filter(None, names))}", f"embed {entry['kind']}"), "frames")
+
+
 def _download(case: Case) -> Size:
     source = case.settings["source"]
     if source["format"] != "world":
@@ -235,6 +242,7 @@ _SIZES: dict[str, Callable[[Case], Size]] = {
     "download": _download,
     "detect": _detect,
     "track": _track,
+    "embed": _embed,
     "shard": _shard,
     "train": _train,
     "predict": _predict,
@@ -263,6 +271,8 @@ def _recorded(source: Mapping[str, float] | None, splits: Collection[str] | None
 
 def _counted(record: Record) -> float | None:
     """Frames that a past chunk looked at, by its own statistics."""
+    if record.rule == "embed":
+        return record.meta.get("features", {}).get("frames") or None
     first = next(iter(record.meta.get("content", {})), "")
     folder = record.folder / "results" / ("detections" if record.rule == "detect" else "tracks")
     names = [record.wildcards[key] for key in ("dataset", "detector", "tracker") if key in record.wildcards]

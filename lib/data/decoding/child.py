@@ -27,6 +27,7 @@ import numpy as np
 from lib.config.limits import Limits
 from lib.data.decoding.containers import TooMuchMemory
 from lib.data.decoding.facts import Probe, ReadStats
+from lib.data.decoding.hearing import sound
 from lib.data.decoding.reading import Wanted, look, pictures
 from lib.files import DataError
 
@@ -63,6 +64,8 @@ class Child:
             if request["do"] == "look":
                 seen = look(path, request["stream"], everything=request["everything"], limits=self.limits, beat=self.beat)
                 self._give_probe(seen)
+            elif request["do"] == "sound":
+                self._give_sound(path, request["rate"])
             else:
                 self._give_pictures(path, request)
         except (MemoryError, TooMuchMemory):
@@ -86,6 +89,13 @@ class Child:
         times = values.pop("times")
         self._tell(seen=values)
         self.link.send_bytes(np.ascontiguousarray(times, dtype=np.float64).tobytes())
+
+    def _give_sound(self, path: Path, rate: int) -> None:
+        for samples in sound(path, rate, self.limits, self.beat):
+            if len(samples):
+                self._tell(samples=len(samples))
+                self.link.send_bytes(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
+        self._tell(end=[0, ""])
 
     def _give_pictures(self, path: Path, request: dict[str, Any]) -> None:
         size = tuple(request["size"]) if request["size"] else None

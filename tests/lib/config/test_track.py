@@ -19,10 +19,13 @@ from lib.config.track import (
     is_floor,
     needs_pixels,
 )
+from lib.config.track_appearance import DeepSortTracker
 from lib.perception.trackers import CLASSES, RENAMED
 
 EVERY = {section.model_fields["kind"].annotation.__args__[0]: section for section in get_args(get_args(Tracker)[0])}
-SECTIONS = {kind: section for kind, section in EVERY.items() if section is not UnlinkedTracker}
+SECTIONS = {kind: section for kind, section in EVERY.items() if section not in (UnlinkedTracker, DeepSortTracker)}
+OURS = {"kind", "description", "interpolate"}
+"""Settings that are no parameters of boxmot's classes."""
 OTHER_DEFAULTS = {
     **{(kind, "aspect_ratio_thresh"): 1.6 for kind in ("boosttrack", "occluboost")},
 }
@@ -48,7 +51,7 @@ def test_every_kind_has_its_class_and_its_list() -> None:
 
 @pytest.mark.parametrize("kind", SECTIONS)
 def test_every_parameter_is_a_setting_or_has_a_reason(kind: str) -> None:
-    settings = set(SECTIONS[kind].model_fields) - {"kind", "description", "cmc"}
+    settings = set(SECTIONS[kind].model_fields) - {*OURS, "cmc"}
     idle = set().union(*WITHOUT_EFFECT[kind].values())
     parameters = set(boxmot_parameters(kind))
     assert settings == parameters - set(NOT_SETTINGS) - idle
@@ -59,7 +62,7 @@ def test_every_parameter_is_a_setting_or_has_a_reason(kind: str) -> None:
 def test_defaults_are_those_of_the_classes(kind: str) -> None:
     parameters = boxmot_parameters(kind) | {name: value for (one, name), value in OTHER_DEFAULTS.items() if one == kind}
     section = SECTIONS[kind](kind=kind)
-    for name, value in section.model_dump(exclude={"kind", "description", "cmc"}).items():
+    for name, value in section.model_dump(exclude={*OURS, "cmc"}).items():
         if (kind, name) in OTHER_DEFAULTS:
             assert value != parameters[name] and "boxmot's own" in SECTIONS[kind].model_fields[name].description
         else:

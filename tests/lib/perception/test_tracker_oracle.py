@@ -85,3 +85,16 @@ def test_public_detections_of_tud_campus(kind: str, campus: dict) -> None:
     scores = evaluate(campus["boxes"], tracks, campus["frames"], ["pedestrian"], inside=None)["overall"]
     assert 0.42 < scores["HOTA"] < 0.6 and 0.5 < scores["MOTA"] < 0.7 and 0.5 < scores["IDF1"] < 0.8, scores
     assert tracks["track"].min() == 1 and scores["n_true_tracks"] == 8
+
+
+@pytest.mark.mirror
+def test_filled_gaps_on_tud_campus_find_what_its_detector_missed(campus: dict) -> None:
+    """TUD-Campus has no pictures, so trackers that compare looks have no place there; filling gaps needs none."""
+    found, _ = given_detections(campus["detections"], campus["manifest"], stride=1)
+    scores = {}
+    for most in (0, 10):
+        settings = TypeAdapter(Tracker).validate_python({"kind": "bytetrack", "interpolate": most})
+        tracks, _ = track_chunk(campus["manifest"], found, settings, stride=1, clip=False)
+        scores[most] = evaluate(campus["boxes"], tracks, campus["frames"], ["pedestrian"], inside=None)["overall"]
+        assert (tracks["score"] == 0).any() == bool(most)
+    assert scores[10]["HOTA"] > scores[0]["HOTA"] + 0.005 and scores[10]["FN"] < scores[0]["FN"], scores
