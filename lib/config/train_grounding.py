@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from lib.config.base import Section, refuse_idle
-from lib.config.grounding_presets import PRESETS, filled
+from lib.config.train_grounding_presets import PRESETS, filled
 from lib.config.train_loop import LoopSettings
 
 
@@ -23,13 +23,13 @@ class AssignSettings(Section):
     centre_radius: float | None = Field(
         1.5,
         gt=0,
-        description="Strides around an answer's centre within which points answer it; null = all of the answer. Higher gives "
-        "long answers more points.",
+        description="Strides around an answer's centre within which points answer it; null = all of the answer. Higher "
+        "gives long answers more points.",
     )
     ranges: list[tuple[float, float | None]] | None = Field(
         None,
-        description="Per level: least and largest distance (steps) of the farther end of an answer, null = no end. null = 0-4, "
-        "2-8, 4-16 … as ActionFormer, the last level without end.",
+        description="Per level: least and largest distance (steps) of the farther end of an answer, null = no end. null = "
+        "0-4, 2-8, 4-16 … as ActionFormer, the last level without end.",
     )
 
     @field_validator("ranges")
@@ -41,9 +41,7 @@ class AssignSettings(Section):
             raise ValueError("must begin at 0 and end with null. Hint: [[0, 4], [2, null]]")
         for (low, high), after in zip(ranges, [*ranges[1:], None], strict=True):
             if high is not None and (high <= low or after is None or after[0] > high):
-                raise ValueError(
-                    f"[{low:g}, {high:g}] is empty or leaves a gap before the next level. Hint: let them meet."
-                )
+                raise ValueError(f"[{low:g}, {high:g}] is empty or leaves a gap before the next. Hint: let them meet.")
             if high is None and after is not None:
                 raise ValueError("null ends the last level only. Hint: give the others an end.")
         return ranges
@@ -61,13 +59,13 @@ class GroundingLossSettings(Section):
 
     balance: Literal["queries", "points"] = Field(
         "queries",
-        description="What counts alike: queries (a long answer's points share its weight), or points that answer (GroundNLQ).",
+        description="What counts alike: queries (the points of an answer share its weight), or answering points.",
     )
     score_loss: Literal["focal", "bce"] = Field(
         "focal", description="Classification of points: focal loss, or binary cross-entropy (with sensitivity: ASL)."
     )
     alpha: float = Field(
-        0.25, gt=0, lt=1, description="focal: weight of answering points; higher finds more, and more wrong."
+        0.25, gt=0, lt=1, description="focal: weight of answering points; higher finds more, also wrong ones."
     )
     gamma: float = Field(2.0, ge=0, le=10, description="focal: how far easy points are passed over; 0 = not at all.")
     smoothing: float = Field(
@@ -77,8 +75,8 @@ class GroundingLossSettings(Section):
         None,
         gt=0,
         le=10,
-        description="Width, in lengths of the answer, of the Gaussian by which points near its centre count more; higher makes "
-        "them alike, null = all alike.",
+        description="Width, in lengths of the answer, of the Gaussian by which points near its centre count more; higher "
+        "makes them alike, null = all alike.",
     )
     base_weight: float = Field(
         0.0, ge=0, le=10, description="sensitivity: what every point counts beside it; higher makes them alike."
@@ -118,16 +116,16 @@ class GroundingSettings(LoopSettings):
 
     preset: Literal["tiny", "mvp", "ogsf", "groundnlq"] | None = Field(
         None,
-        description="Fills in what is not stated: mvp, ogsf, groundnlq = these models with their recipes; tiny = any model, "
-        "small enough for a CPU. null = the defaults of this table.",
+        description="Fills in what is not stated: mvp, ogsf, groundnlq = these models with their recipes; tiny = any "
+        "model, small enough for a CPU. null = the defaults of this table.",
     )
     model: Literal["mvp", "ogsf", "groundnlq"] = Field(
         "mvp",
-        description="mvp = words to steps by cross-attention; ogsf = also objects and a pyramid; groundnlq = transformer of "
-        "many scales.",
+        description="mvp = words to steps by cross-attention; ogsf = also objects and a pyramid; groundnlq = a transformer "
+        "of many scales.",
     )
     hidden: int = Field(
-        256, ge=8, le=4096, description="Width; a multiple of heads. Higher holds more, costs time and memory."
+        256, ge=8, le=4096, description="Width, a multiple of heads; higher holds more, costs time and memory."
     )
     heads: int = Field(4, ge=1, le=64, description="Heads of every attention.")
     layers: int = Field(2, ge=1, le=48, description="Layers in which video steps look at the words.")
@@ -138,8 +136,8 @@ class GroundingSettings(LoopSettings):
     window: int | None = Field(
         None,
         ge=1,
-        description="Steps that a video step looks at around it (odd). null: groundnlq = all, which costs T x T; mvp, ogsf = "
-        "none. Higher sees farther.",
+        description="Steps that a video step looks at around it (odd). null: groundnlq = all, which costs T x T; mvp, ogsf "
+        "= none. Higher sees farther.",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of activations dropped in training; higher overfits less.")
     drop_path: float = Field(0.1, ge=0, lt=1, description="groundnlq: share of samples that skip a layer in training.")
@@ -156,7 +154,7 @@ class GroundingSettings(LoopSettings):
     queries_per_clip: int | None = Field(
         None,
         ge=1,
-        description="Queries drawn from a clip each time that it comes; null = all of them. Fewer mix clips more.",
+        description="Queries drawn from a clip each time that it comes; null = all. Fewer mix clips more.",
     )
     assign: AssignSettings = Field(default_factory=AssignSettings, description="Which points answer a query.")
     loss: GroundingLossSettings = Field(default_factory=GroundingLossSettings, description="What is minimised.")

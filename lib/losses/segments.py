@@ -1,4 +1,4 @@
-"""How well segments on a line meet: IoU, GIoU, DIoU, their losses, and L1. Not here: windows in s (lib/metrics/temporal.py).
+"""How well segments on a line meet: IoU, GIoU, DIoU, their losses, and L1. Not here: scores of windows in s (lib/metrics).
 
 Two forms. Ends: (…, 2) start and end, in any unit; reversed ends are swapped first. Distances: (…, 2) left and right from a
 point that both segments are seen from, ≥ 0, so that both hold it and their union is their hull.
@@ -32,22 +32,22 @@ def overlap(segments: Tensor, truth: Tensor, kind: Overlap) -> Tensor:
     (start, end), (true_start, true_end) = in_order(segments).unbind(-1), in_order(truth).unbind(-1)
     shared = (torch.minimum(end, true_end) - torch.maximum(start, true_start)).clamp(min=0)
     union = (end - start) + (true_end - true_start) - shared
-    hull = (torch.maximum(end, true_end) - torch.minimum(start, true_start)).clamp(min=EPS)
+    hull = torch.maximum(end, true_end) - torch.minimum(start, true_start)
     iou = shared / union.clamp(min=EPS)
     if kind == "iou":
         return iou
     if kind == "giou":
-        return iou - (hull - union) / hull
+        return iou - (hull - union) / hull.clamp(min=EPS)
     if kind == "diou":
-        return iou - ((start + end - true_start - true_end) / 2 / hull) ** 2
+        return iou - ((start + end - true_start - true_end) / 2 / hull.clamp(min=EPS)) ** 2
     raise ValueError(f"kind {kind!r}: must be iou, giou or diou")
 
 
 def centred_overlap(distances: Tensor, truth: Tensor, kind: Overlap) -> Tensor:
     """The same of distances (…, 2), left and right ≥ 0 → (…).
 
-    IoU = (min left + min right) / (sum of all four − that); hull = max left + max right; centres lie (right − left) / 2 from
-    the point. GIoU is IoU here.
+    IoU = (min left + min right) / (sum of all four − that); hull = max left + max right; centres lie (right − left) / 2
+    from the point. GIoU is IoU here.
     """
     (left, right), (true_left, true_right) = distances.unbind(-1), truth.unbind(-1)
     shared = torch.minimum(left, true_left) + torch.minimum(right, true_right)

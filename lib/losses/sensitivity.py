@@ -1,9 +1,9 @@
 """How much a point of an answer counts: Gaussians around its centre and its ends, and the loss that is weighted by them.
 
 Source: Shao et al. 2023, Action Sensitivity Learning for Temporal Action Localization, arXiv:2305.15701, as used for Ego4D
-NLQ (arXiv:2306.09172). Two choices are ours: distances are counted in lengths of the answer, where the authors' code divides by
-the point's stride as well, and the Gaussians have fixed widths, because a width that is learned by the loss it weighs
-makes that loss small by becoming narrow.
+NLQ (arXiv:2306.09172). Two choices are ours: distances are counted in lengths of the answer, where the authors' code
+divides by the point's stride as well, and the Gaussians have fixed widths, because a width that is learned by the loss it
+weighs makes that loss small by becoming narrow.
 """
 
 from __future__ import annotations

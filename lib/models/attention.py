@@ -48,7 +48,7 @@ def attend_locally(
     Queries are cut into blocks of `block`, each of which looks at its own keys and window // 2 at either side; memory and
     time are O(T · (block + window)), and nothing of size T × T is made. A step that is padding sees itself.
     """
-    batch, heads, steps, width = query.shape
+    batch, steps = len(query), query.shape[2]
     block, halo = min(block, steps), window // 2
     blocks = -(-steps // block)
     after = blocks * block - steps

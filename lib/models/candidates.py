@@ -1,5 +1,5 @@
-"""From the outputs of a grounding model to candidate segments with scores, all levels together. Not here: their suppression,
-and seconds (lib/data/time_grid.py).
+"""From the outputs of a grounding model to candidate segments with scores, all levels together. Not here: suppression, and
+seconds (lib/data/time_grid.py).
 
 Letters: B queries, T steps, P points of all levels, N candidates of a query.
 """
@@ -42,7 +42,7 @@ def segments_of(outputs: Mapping[str, Any], mask: Tensor) -> Tensor:
 def candidates(
     outputs: Mapping[str, Any], mask: Tensor, *, min_score: float = 1e-3, per_level: int = 2000
 ) -> list[tuple[Tensor, Tensor]]:
-    """Per query its candidates in grid steps, (N, 2), and their scores σ(logit) in (0, 1), (N,), the best first; float32, CPU.
+    """Per query its candidates in grid steps, (N, 2), and their scores σ(logit) in (0, 1), (N,), best first; float32, CPU.
 
     mask: [B, T]. Kept are points with a score above min_score, the best `per_level` of each level, that are longer than
     SHORTEST; but always the best valid point of all, so that every query has an answer. Ends may lie outside the clip.

@@ -49,7 +49,7 @@ def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 class Checkpointing(nn.Module):
-    """A module that can calculate the activations of its layers again in the backward pass (training.gradient_checkpointing)."""
+    """A module that can calculate activations again in the backward pass (training.gradient_checkpointing)."""
 
     checkpointing = False
 

@@ -28,7 +28,7 @@ BoundsMode = Literal["absolute", "distance"]
 class MVPConfig:
     """d_v, d_t: widths of video and text features. window: steps that a video step looks at around it, None = only words.
 
-    bounds_mode: absolute = both ends as places in the clip (tanh); distance = lengths left and right of the step (softplus).
+    bounds_mode: absolute = both ends as places in the clip (tanh); distance = lengths left and right of a step (softplus).
     use_flash_attn: torch's fused attention; False = the formula as it stands.
     """
 

@@ -129,7 +129,7 @@ class OGSF(MVP):
         return told[0] | {"features": features, "gates": gates, "multiscale": told[1:]}
 
     def _with_objects(self, features: Tensor, text: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """In training the branch runs without objects too: processes that train together must agree on what has gradients."""
+        """In training the branch runs without objects too: ranks of one training must agree on what has gradients."""
         objects, there = batch.get("objects"), batch.get("objects_mask")
         if self.objects is None or (objects is None and not self.training):
             return features, features.new_zeros(*features.shape[:2], 1)

@@ -53,7 +53,7 @@ def point_mask(mask: Tensor, levels: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Labels:
-    """positive (B, P) bool: whether a point answers; segments (B, P, 2): what it answers, its own place where it does not."""
+    """positive (B, P) bool: whether a point answers; segments (B, P, 2): what it answers, else its own place."""
 
     positive: Tensor
     segments: Tensor
@@ -72,8 +72,8 @@ def assign(points: Points, mask: Tensor, segments: Tensor, *, centre_radius: flo
 
     A point is positive for a segment when it lies strictly inside it and within the radius, and its farther end is within
     the level's range, both ends of the range included; and always when it is the valid point nearest to the segment's
-    centre (the earlier of two) on the finest level whose range holds half of its length. Of several segments it answers the shortest,
-    of equally short ones (1e-3) the first.
+    centre (the earlier of two) on the finest level whose range holds half of its length. Of several segments it answers
+    the shortest, of equally short ones (1e-3) the first.
     """
     segments = segments[:, None] if segments.ndim == 2 else segments
     stated = ~segments.isnan().any(-1)  # (B, N)
