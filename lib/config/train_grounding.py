@@ -142,8 +142,9 @@ class GroundingSettings(LoopSettings):
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of activations dropped in training; higher overfits less.")
     drop_path: float = Field(0.1, ge=0, lt=1, description="groundnlq: share of samples that skip a layer in training.")
     bounds_mode: Literal["absolute", "distance"] = Field(
-        "absolute",
-        description="mvp, ogsf: a step tells both ends as places in the clip, or as distances from itself.",
+        "distance",
+        description="mvp, ogsf: a step tells both ends as places in the clip (the original), or as distances from itself, "
+        "which finds far more: in a clip's features a step cannot see where it stands.",
     )
     objects: bool = Field(True, description="ogsf: whether objects are looked at, where samples have them.")
     gate_mode: Literal["residual", "multiply"] = Field(

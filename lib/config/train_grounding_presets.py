@@ -2,7 +2,7 @@
 (train_grounding.py).
 
 groundnlq: Hou et al. 2023, arXiv:2306.15255, and its configuration for features of 2560 steps; batches are per device. mvp,
-ogsf: the public tree Hyunwoojooo/ogsf, with the local window and the distances that its models need to see an end.
+ogsf: the public tree Hyunwoojooo/ogsf, with a local window, by which a step sees past its neighbours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ _LOCALISER: dict[str, Any] = {
     "layers": 2,
     "dropout": 0.1,
     "window": 9,
-    "bounds_mode": "distance",
     "batch": 4,
     "optimizer": {"lr": 2e-4},
     "schedule": {"warmup_ratio": 0.1},
@@ -59,8 +58,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 _OF_MODEL: dict[tuple[str, str], dict[str, Any]] = {
-    ("tiny", "mvp"): {"window": 9, "bounds_mode": "distance"},
-    ("tiny", "ogsf"): {"window": 9, "bounds_mode": "distance"},
+    ("tiny", "mvp"): {"window": 9},
+    ("tiny", "ogsf"): {"window": 9},
     ("tiny", "groundnlq"): {
         "text_layers": 1,
         "embed_convs": 1,

@@ -39,7 +39,7 @@ class MVPConfig:
     num_layers: int = 2
     dropout: float = 0.1
     window: int | None = None
-    bounds_mode: BoundsMode = "absolute"
+    bounds_mode: BoundsMode = "distance"
     use_flash_attn: bool = True
 
 
@@ -66,7 +66,7 @@ class CrossAttention(nn.Module):
 class NLQHead(nn.Module):
     """Scores and bounds of every step of one level; shared by all levels of a pyramid."""
 
-    def __init__(self, hidden: int, *, dropout: float = 0.1, bounds_mode: BoundsMode = "absolute") -> None:
+    def __init__(self, hidden: int, *, dropout: float = 0.1, bounds_mode: BoundsMode = "distance") -> None:
         super().__init__()
         self.bounds_mode = bounds_mode
         self.conv, self.dropout = MaskedConv(hidden), nn.Dropout(dropout)

@@ -31,7 +31,7 @@ def made(**values: Any) -> GroundingSettings:
         ({"text_layers": 2}, "only with model: groundnlq"),
         ({"preset": "mvp", "gate_mode": "multiply"}, "only with model: ogsf"),
         ({"preset": "ogsf", "objects": False, "gate_mode": "multiply"}, "only with objects: true"),
-        ({"preset": "groundnlq", "bounds_mode": "distance"}, "only with model: mvp | ogsf"),
+        ({"preset": "groundnlq", "bounds_mode": "absolute"}, "only with model: mvp | ogsf"),
         ({"preset": "groundnlq", "loss": {"overlap": "giou"}}, "giou is iou for model groundnlq"),
         ({"preset": "mvp", "loss": {"multiscale": 0.5}}, "only with more than one level"),
         ({"loss": {"base_weight": 1.0}}, "only with sensitivity"),
