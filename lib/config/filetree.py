@@ -18,6 +18,7 @@ FOLDERS: dict[str, str] = {
     "lib/data/world": "the synthetic world",
     "lib/perception": "frames → boxes → tracks; clips, words and objects → features",
     "lib/models": "one file per family, and the one safe loader",
+    "lib/losses": "pure functions, one file per loss",
     "lib/metrics": "pure functions, one file per family",
     "lib/scoring": "official files in, numbers out: what `score` does",
     "lib/training": "engines",

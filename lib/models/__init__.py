@@ -19,7 +19,11 @@ FORMATS = {
 }
 """Format -> module with `load(path)` and `inspect(path)`."""
 
-NETWORKS: dict[str, str] = {}
+NETWORKS: dict[str, str] = {
+    "mvp": "lib.models.mvp",
+    "ogsf": "lib.models.ogsf",
+    "groundnlq": "lib.models.groundnlq",
+}
 """Network that our own loop trains -> module with `build(**knobs)`, which makes it with fresh weights."""
 
 

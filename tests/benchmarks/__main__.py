@@ -27,6 +27,7 @@ PROGRAMS = (
     "checkpoint",
     "loop",
     "engine_parts",
+    "grounding_step",
     "add_variant",
     "price",
     "failures",

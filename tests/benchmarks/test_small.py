@@ -156,3 +156,12 @@ def test_rfdetr_video() -> None:
 def test_rfdetr_train() -> None:
     result = run("rfdetr_train")
     assert result.facts["all losses are finite"] is True and all(row.ours > 0 for row in result.rows)
+
+
+@pytest.mark.slow
+def test_grounding_step() -> None:
+    result = run("grounding_step")
+    assert result.facts["the loss is finite"] is True
+    assert result.facts["window against band, largest difference below 1e-12"] is True
+    assert result.facts["candidates per query"] >= 1
+    assert all(row.ours > 0 for row in result.rows if "kept" in row.what or "inference" in row.what)
