@@ -43,7 +43,7 @@ def step_by_part(result: Result, size: str) -> None:
     result.facts["the loss is finite"] = math.isfinite(side.training_step(model, loss, batch, lambda part: None))
     kept = side.kept_by_part(model, loss, batch)
     if ON_GPU:
-        torch.cuda.reset_peak_memory_stats()
+        side.forget_peak()
 
     def step() -> Spent:
         told = side.timed_step(model, loss, batch)
