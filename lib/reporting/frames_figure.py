@@ -44,6 +44,7 @@ def frames_figure(ranking: Ranking, output: Path, settings: ReportSettings) -> b
         for ax, name in zip(axes, classes, strict=True):
             _panel(ax, _known(rows, ranking, name), name, ranking, colours)
         low, high = axes[0].get_ylim()
+        axes[0].set_yticks([tick for tick in axes[0].get_yticks() if 0 <= tick <= 1])  # no score lies beyond
         axes[0].set_ylim(low, low + (high - low) / (1 - SLOPE_HEIGHT * len(models)))  # room for what the slopes are
         axes[0].set_ylabel(ranking.metric)
         heading = f"{ranking.metric} against training frames with the class (on {ranking.dataset})"
