@@ -41,32 +41,7 @@ SUFFIXES = {"ultralytics": ".pt", "onnx": ".onnx", "rfdetr": ".pth", "floor": ".
 
 
 def main() -> None:
-    arguments = _program.parser(__doc__)
-    _program.add_settings(arguments)
-    arguments.add_argument("--seed", type=int, required=True)
-    arguments.add_argument(
-        "--model-size",
-        metavar="S",
-        help="another size than the settings say: nano, small, … (YOLO: n, s, …); it is recorded",
-    )
-    arguments.add_argument("--subset", type=Path, nargs="?", help="frames of the arm")
-    arguments.add_argument("--shards", type=Path, nargs="?", help="manifest of the shards that hold them")
-    arguments.add_argument(
-        "--weights", type=Path, nargs="?", help="card of the weights to start from (or to take as they are)"
-    )
-    arguments.add_argument(
-        "--data", type=Path, help="in place of both: a folder in RF-DETR's layout (train, valid), read where it lies"
-    )
-    arguments.add_argument("--threads", type=int, default=1)
-    arguments.add_argument(
-        "--time-budget", type=minutes, default=None, help="minutes after which a training leaves early, its state saved"
-    )
-    arguments.add_argument(
-        "--runtime", type=minutes, default=None, help="minutes of this job; obeyed inside a scheduler's job, which ends it"
-    )
-    arguments.add_argument("--attempt", type=int, default=1, help="number of this try within one run of the workflow")
-    arguments.add_argument("--output", type=Path, required=True)
-    given = arguments.parse_args()
+    given = _arguments().parse_args()
 
     if "recipe" not in given.settings:
         given.settings = by_hand(given.settings)
@@ -118,6 +93,35 @@ def main() -> None:
         if os.environ.get(running.TOKEN):  # by hand, nobody deletes them
             finished.keep([*outputs, provenance.meta_path(weights)])
         shutil.rmtree(folder / "state", ignore_errors=True)  # only now: until all results stand, a kill goes on from it
+
+
+def _arguments() -> argparse.ArgumentParser:
+    arguments = _program.parser(__doc__)
+    _program.add_settings(arguments)
+    arguments.add_argument("--seed", type=int, required=True)
+    arguments.add_argument(
+        "--model-size",
+        metavar="S",
+        help="another size than the settings say: nano, small, … (YOLO: n, s, …); it is recorded",
+    )
+    arguments.add_argument("--subset", type=Path, nargs="?", help="frames of the arm")
+    arguments.add_argument("--shards", type=Path, nargs="?", help="manifest of the shards that hold them")
+    arguments.add_argument(
+        "--weights", type=Path, nargs="?", help="card of the weights to start from (or to take as they are)"
+    )
+    arguments.add_argument(
+        "--data", type=Path, help="in place of both: a folder in RF-DETR's layout (train, valid), read where it lies"
+    )
+    arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument(
+        "--time-budget", type=minutes, default=None, help="minutes after which a training leaves early, its state saved"
+    )
+    arguments.add_argument(
+        "--runtime", type=minutes, default=None, help="minutes of this job; obeyed inside a scheduler's job, which ends it"
+    )
+    arguments.add_argument("--attempt", type=int, default=1, help="number of this try within one run of the workflow")
+    arguments.add_argument("--output", type=Path, required=True)
+    return arguments
 
 
 def by_hand(settings: dict[str, Any]) -> dict[str, Any]:

@@ -300,8 +300,9 @@ class RfdetrPredictor:
         import torch
         from torchvision.transforms.functional import resize
 
-        image = torch.from_numpy(np.ascontiguousarray(frame)).to(self._device).permute(2, 0, 1).float().div_(255)
-        return (resize(image, [imgsz, imgsz], antialias=False) - self._mean) / self._deviation
+        image = torch.from_numpy(np.ascontiguousarray(frame)).to(self._device).permute(2, 0, 1).float()
+        small = resize(image, [imgsz, imgsz], antialias=False).div_(255)  # a frame has many times more pixels
+        return small.sub_(self._mean).div_(self._deviation)
 
     def _boxes(self, found: dict[str, torch.Tensor], conf: float, max_det: int) -> tuple[np.ndarray, np.ndarray]:
         """(rows that are kept as (N, 6), their places among all that was found)."""

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from lib.registry.entry import SCORES
 from lib.reporting.comparison import Comparison, Group
 from lib.reporting.published import FAMILIES, SIZES, SOURCE, family_of, published
-from lib.reporting.style import COLOURS, DARK, MUTED, figure, wrapped
+from lib.reporting.style import COLOURS, DARK, LEAST, MUTED, figure, wrapped
 
 MOST_ROWS, LABEL_WIDTH = 30, 30  # groups, characters
 TITLES = dict(zip(SCORES, ("masks: mAP", "masks: mAP50", "boxes: mAP", "boxes: mAP50"), strict=True))
@@ -40,7 +40,7 @@ def bars_figure(comparison: Comparison, output: Path, *, dpi: int) -> None:
             ax.grid(axis="y", visible=False)
             ax.tick_params(axis="y", length=0)
             ax.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
-            ax.set_xlim(0, 1.34 * high or 1.0)  # room for the figure behind the longest bar
+            ax.set_xlim(0, 1.34 * max(high, LEAST))  # room for the figure behind the longest bar
         axes[0].set_yticks(range(len(groups)), labels)
         axes[0].set_ylim(len(groups) - 0.4, -0.6)
         more = len(comparison.groups) - len(groups)

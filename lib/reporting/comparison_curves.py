@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from lib.registry.epochs import Row
 from lib.reporting.comparison import Comparison, Group, Run
-from lib.reporting.style import DARK, LINES, MUTED, figure, wrapped
+from lib.reporting.style import DARK, LEAST, LINES, MUTED, figure, wrapped
 
 TITLES = {"mask_mAP": "mAP of masks, val", "box_mAP": "mAP of boxes, val"}
 MOST = len(LINES)
@@ -94,7 +94,7 @@ def _foot(ax: Axes, rows: Sequence[Row], name: str) -> None:
         ax.set(xticks=[], yticks=[])
         ax.text(0.5, 0.5, "nothing recorded", transform=ax.transAxes, ha="center", va="center", color=MUTED, style="italic")
     elif name != "loss":
-        ax.set_ylim(0, 1.08 * (max(values) or 1.0))
+        ax.set_ylim(0, 1.08 * max(*values, LEAST))
 
 
 def _entries(comparison: Comparison, rest: Sequence[Run]) -> list[Line2D]:
@@ -184,6 +184,8 @@ def _rate_axis(ax: Axes, rates: Sequence[float]) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.margins(y=0.08)
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -0.04 * LEAST), max(high, LEAST))
 
 
 def _power(value: float) -> str:

@@ -26,6 +26,9 @@ WORDS = {
     "sampling": "rare classes repeated",
 }
 
+SLOPE_HEIGHT = 0.075
+"""Of the line that says one model's slope, as a share of the panel."""
+
 
 def frames_figure(ranking: Ranking, output: Path, settings: ReportSettings) -> bool:
     """Draw it, one panel per class whose frames differ between rows; False, and no file, where there is none."""
@@ -40,6 +43,9 @@ def frames_figure(ranking: Ranking, output: Path, settings: ReportSettings) -> b
         axes = list(drawn.subplots(1, len(classes), sharey=True, squeeze=False)[0])
         for ax, name in zip(axes, classes, strict=True):
             _panel(ax, _known(rows, ranking, name), name, ranking, colours)
+        low, high = axes[0].get_ylim()
+        axes[0].set_yticks([tick for tick in axes[0].get_yticks() if 0 <= tick <= 1])  # no score lies beyond
+        axes[0].set_ylim(low, low + (high - low) / (1 - SLOPE_HEIGHT * len(models)))  # room for what the slopes are
         axes[0].set_ylabel(ranking.metric)
         heading = f"{ranking.metric} against training frames with the class (on {ranking.dataset})"
         drawn.suptitle(heading, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
@@ -95,7 +101,7 @@ def _panel(ax: Axes, rows: list[dict[str, Any]], name: str, ranking: Ranking, co
     ax.set_xscale("log", base=2)
     ax.set_xticks(_apart(ticks), [f"{tick:,.0f}" for tick in _apart(ticks)])
     ax.minorticks_off()
-    ax.margins(x=0.1, y=0.18)
+    ax.margins(x=0.1, y=0.08)
     ax.yaxis.set_major_locator(MaxNLocator(nbins=5))
     ax.set_title(wrapped(name, 28))
     ax.set_xlabel("frames")
@@ -108,8 +114,8 @@ def _fit(ax: Axes, shares: list[tuple[float, float]], colour: str, number: int) 
         return
     x = np.array([min(shares)[0], max(shares)[0]])
     ax.plot(x, line[1] + line[0] * np.log2(x), color=colour, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    text, where = f"{line[0]:+.3f} per doubling".replace("-", "−"), {"ha": "right", "va": "bottom", "fontsize": 7.5}
-    ax.text(0.99, 0.02 + 0.07 * number, text, transform=ax.transAxes, color=colour, **where)
+    text, where = f"{line[0]:+.3f} per doubling".replace("-", "−"), {"ha": "right", "va": "top", "fontsize": 7.5}
+    ax.text(0.99, 0.99 - SLOPE_HEIGHT * number, text, transform=ax.transAxes, color=colour, **where)
 
 
 def _apart(ticks: Sequence[float]) -> list[float]:

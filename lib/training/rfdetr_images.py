@@ -53,6 +53,7 @@ class Images(RFDETRDataModule):
         return math.ceil(len(self._dataset_train) / (self.settings.batch * self.settings.accumulate))
 
     def train_dataloader(self) -> RoundLoader:
+        """Batches of one round; which images they hold follows from seed and round."""
         dataset = self._dataset_train
         per_round = self.iterations * self.settings.batch * self.settings.accumulate
         files = [image["file_name"] for image in dataset.coco.loadImgs(dataset.ids)]

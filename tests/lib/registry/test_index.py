@@ -23,6 +23,7 @@ from tests.conftest import PROJECT
 PROCESSES = 50
 FORKS = multiprocessing.get_context("forkserver")  # of a small process, not of this one with all that tests have loaded
 FORKS.set_forkserver_preload(["lib.registry.index", "folders"])
+CHILD = multiprocessing.get_context("fork")  # begins at once, and nobody reaps it before it was killed
 
 
 def record(root: Path, number: int, ready: object) -> None:
@@ -77,7 +78,7 @@ def test_a_killed_writer_leaves_an_older_file_or_the_new_one(tmp_path: Path) -> 
     draw = random.Random(0)
     for number in range(12):
         folders.training(tmp_path, f"w{number:02d}", [0.1])
-        process = FORKS.Process(target=rebuild, args=(tmp_path,))
+        process = CHILD.Process(target=rebuild, args=(tmp_path,))
         process.start()
         time.sleep(draw.uniform(0.0, 0.03))
         os.kill(process.pid or 0, signal.SIGKILL)
