@@ -81,11 +81,15 @@ def _grid(video: Any, settings: PlantedFeatures) -> TimeGrid:
     return grid
 
 
-@lru_cache(maxsize=65536)
-def _direction(text: str, settings: PlantedFeatures) -> np.ndarray:
+def signal_of(text: str, settings: PlantedFeatures) -> np.ndarray:
     """(D,) float32: what a query adds inside its answer."""
-    fixed = projection(f"planted {settings.seed}", settings.words, settings.width)
-    return settings.strength * np.sqrt(settings.width, dtype=np.float32) * (name_direction(text, settings.words) @ fixed)
+    scale = np.float32(settings.strength * np.sqrt(settings.width))
+    return scale * _projected(text, settings.words, settings.width, settings.seed)
+
+
+@lru_cache(maxsize=65536)
+def _projected(text: str, words: int, width: int, seed: int) -> np.ndarray:
+    return name_direction(text, words) @ projection(f"planted {seed}", words, width)
 
 
 def shares(grid: TimeGrid, start_s: float, end_s: float) -> np.ndarray:
@@ -101,7 +105,7 @@ def _signal(answers: list[tuple[str, float, float]], grid: TimeGrid, settings: P
     for text, start, end in answers if settings.strength else ():
         share = shares(grid, start * grid.duration, end * grid.duration)
         touched = np.flatnonzero(share)
-        signal[touched] += share[touched, None] * _direction(text, settings)
+        signal[touched] += share[touched, None] * signal_of(text, settings)
     return signal
 
 
