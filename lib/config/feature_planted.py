@@ -33,6 +33,11 @@ class PlantedFeatures(FeatureSection):
         le=4096,
         description="Width in which the words of a query are hashed before they are projected: that of its light_text.",
     )
+    weights: Literal["plain", "rare"] = Field(
+        "rare",
+        description="rare = words that many queries hold count less (inverse document frequency), so that answers that "
+        "overlap stay apart; plain = every word counts the same.",
+    )
     seed: int = Field(0, ge=0, description="Another seed draws other noise and another projection.")
     shuffle: bool = Field(
         False,

@@ -3,17 +3,19 @@ settings and their sense are in lib/config/feature_planted.py.
 
     x[t] = noise · ε[t] + strength · √width · Σ_q share_q[t] · (w_q W)
 
-w_q: direction of length 1 of the words of query q, hashed as kind light_text hashes them. W: a fixed projection that keeps
-lengths, so that one query's signal has a root mean square of `strength` in every number. share_q[t]: how much of the window
-of step t lies inside an answer of q, 0 … 1; an answer shorter than a window is not lost.
+w_q: direction of length 1 of the words of query q, hashed as kind light_text hashes them; with `weights: rare` a word
+counts ln(1 + N / n), of N queries n holding it (inverse document frequency). W: a fixed projection that keeps lengths, so
+that one query's signal has a root mean square of `strength` in every number. share_q[t]: how much of the window of step t
+lies inside an answer of q, 0 … 1; an answer shorter than a window is not lost.
 
 T steps, D width, K objects of a step. The same settings, manifest and queries give the same numbers, in whatever chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,8 @@ from lib.data.features import Features
 from lib.data.hashing import hashes
 from lib.data.time_grid import TimeGrid
 from lib.files import DataError
-from lib.perception.hashed import projection
-from lib.perception.text_light import name_direction
+from lib.perception.hashed import direction, projection, unit_rows
+from lib.perception.text_light import words_of
 
 _THERE = 0.75
 """Share of objects that are there."""
@@ -39,10 +41,10 @@ def plant(manifest: pd.DataFrame, queries: pd.DataFrame, videos: pd.DataFrame, s
     DataError names a clip without duration or rate, or with more steps than settings allow.
     """
     answers = planted_windows(manifest, queries, settings)
-    features = Features()
+    features, signals = Features(), Signals(queries["text"], settings)
     for video in videos.itertuples(index=False):
         grid = _grid(video, settings)
-        signal = _signal(answers.get(video.video, []), grid, settings)
+        signal = _signal(answers.get(video.video, []), grid, signals)
         random = np.random.default_rng(hashes([video.video], settings.seed, f"planted {settings.where}"))
         place = {"stride": grid.stride, "window": grid.window, "fps": grid.fps}
         if settings.where == "video":
@@ -81,15 +83,30 @@ def _grid(video: Any, settings: PlantedFeatures) -> TimeGrid:
     return grid
 
 
-def signal_of(text: str, settings: PlantedFeatures) -> np.ndarray:
-    """(D,) float32: what a query adds inside its answer."""
-    scale = np.float32(settings.strength * np.sqrt(settings.width))
-    return scale * _projected(text, settings.words, settings.width, settings.seed)
+class Signals:
+    """What each query adds inside its answer. texts: of all queries of the dataset, for how rare a word is."""
 
+    def __init__(self, texts: Iterable[str], settings: PlantedFeatures) -> None:
+        self.settings = settings
+        distinct = set(texts)
+        held = Counter(word for text in distinct for word in set(words_of(text)))
+        plain = settings.weights == "plain"
+        self._weights = {word: 1.0 if plain else math.log1p(len(distinct) / count) for word, count in held.items()}
+        self._known: dict[str, np.ndarray] = {}
 
-@lru_cache(maxsize=65536)
-def _projected(text: str, words: int, width: int, seed: int) -> np.ndarray:
-    return name_direction(text, words) @ projection(f"planted {seed}", words, width)
+    def of(self, text: str) -> np.ndarray:
+        """(D,) float32; its root mean square is the strength, but for what the projection changes."""
+        if text not in self._known:
+            self._known[text] = self._made(text)
+        return self._known[text]
+
+    def _made(self, text: str) -> np.ndarray:
+        settings, found = self.settings, words_of(text)
+        bag = np.zeros((1, settings.words), np.float32)
+        for word in found:
+            bag[0] += np.float32(self._weights[word]) * direction(word, settings.words)
+        fixed = projection(f"planted {settings.seed}", settings.words, settings.width)
+        return np.float32(settings.strength * np.sqrt(settings.width)) * (unit_rows(bag)[0] @ fixed)
 
 
 def shares(grid: TimeGrid, start_s: float, end_s: float) -> np.ndarray:
@@ -99,13 +116,13 @@ def shares(grid: TimeGrid, start_s: float, end_s: float) -> np.ndarray:
     return (np.clip(inside, 0.0, None) / (2 * half)).astype(np.float32)
 
 
-def _signal(answers: list[tuple[str, float, float]], grid: TimeGrid, settings: PlantedFeatures) -> np.ndarray:
+def _signal(answers: list[tuple[str, float, float]], grid: TimeGrid, signals: Signals) -> np.ndarray:
     """(T, D) float32 of all answers in a clip."""
-    signal = np.zeros((grid.count, settings.width), np.float32)
-    for text, start, end in answers if settings.strength else ():
+    signal = np.zeros((grid.count, signals.settings.width), np.float32)
+    for text, start, end in answers if signals.settings.strength else ():
         share = shares(grid, start * grid.duration, end * grid.duration)
         touched = np.flatnonzero(share)
-        signal[touched] += share[touched, None] * signal_of(text, settings)
+        signal[touched] += share[touched, None] * signals.of(text)
     return signal
 
 

@@ -188,8 +188,9 @@ def _count_bars(ax: Axes, rows: list[dict[str, Any]], key: str) -> None:
 
 
 def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: ReportSettings) -> None:
-    """Requested and achieved share of frames and instances per class and arm, one panel per class; of arms over clips, share
-    of clips, of queries, and of the queries of the commonest templates.
+    """Requested and achieved share of frames and instances per class and arm, one panel per class.
+
+    Of arms over clips: share of clips, of queries, and of the queries of the commonest templates.
 
     counts: contents of seed=…counts.json, one per arm in the order shown. The outline is what was asked for, the bars are
     what came out; the figures are frames, clips or queries.

@@ -156,7 +156,7 @@ def other_grid(clips: Clips) -> None:
         (not_a_number, {"dtype": "float16"}, DataError, "chunk=0.*'clip-4' holds numbers that float16 cannot hold"),
         (other_width, {}, DataError, "chunk=1.*has width 12, but .* has 16"),
         (other_grid, {}, DataError, "clip 'clip-0': stride is 1 in .*clips.*, but 2 in .*objects"),
-        (lambda _: None, {"max_steps": 20}, DataError, "clip 'clip-4' has 26 steps, more than max_steps 20"),
+        (lambda _: None, {"max_steps": 22}, DataError, "clip 'clip-4' has 26 steps, more than max_steps 22"),
         (lambda _: None, {"splits": ["trian"]}, ConfigError, "no split 'trian'. Hint: did you mean 'train'"),
     ],
 )

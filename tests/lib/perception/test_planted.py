@@ -8,7 +8,7 @@ import pytest
 from lib.config.feature_planted import PlantedFeatures
 from lib.data.time_grid import TimeGrid
 from lib.files import DataError
-from lib.perception.planted import plant, planted_windows, shares, signal_of
+from lib.perception.planted import Signals, plant, planted_windows, shares
 from tests.lib.data.clips import manifest, queries
 
 VIDEOS = manifest(9).assign(duration_s=40.0)
@@ -91,11 +91,11 @@ def test_the_words_of_a_query_find_its_window() -> None:
     found: dict[float, float] = {}
     for strength in (0.0, 2.0):
         settings = PlantedFeatures(kind="planted", width=128, fps=2, strength=strength)
-        known = settings.model_copy(update={"strength": 1.0})
+        known = Signals(QUERIES["text"], settings.model_copy(update={"strength": 1.0}))
         values = plant(VIDEOS, QUERIES, VIDEOS, settings).tensors
         hits = []
         for _, rows in QUERIES.dropna().groupby("query"):
-            best = int((values[rows["video"].iloc[0]] @ signal_of(rows["text"].iloc[0], known)).argmax())
+            best = int((values[rows["video"].iloc[0]] @ known.of(rows["text"].iloc[0])).argmax())
             middle = TimeGrid(1, 1, 2, 40.0).seconds(best)
             hits.append(bool(((rows["start_s"] - 0.5 < middle) & (middle < rows["end_s"] + 0.5)).any()))
         found[strength] = float(np.mean(hits))
