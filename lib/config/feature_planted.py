@@ -26,9 +26,14 @@ class PlantedFeatures(FeatureSection):
         1.0, ge=0, description="Root mean square of the signal of one query in a number; 0 = noise alone: nothing to find."
     )
     noise: float = Field(1.0, ge=0, description="Standard deviation of the noise in a number.")
-    width: int = Field(256, ge=8, le=4096, description="Numbers of one step, or of one object of it.")
+    width: int = Field(
+        1024,
+        ge=8,
+        le=4096,
+        description="Numbers of one step, or of one object of it; higher keeps answers apart that overlap in time.",
+    )
     words: int = Field(
-        128,
+        1024,
         ge=8,
         le=4096,
         description="Width in which the words of a query are hashed before they are projected: that of its light_text.",
