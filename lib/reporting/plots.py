@@ -206,6 +206,8 @@ def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: Repo
         grid = drawn.subplots(lines, columns, sharey=True, sharex=True, squeeze=False)
         for ax in grid.flat[len(classes) :]:
             ax.set_visible(False)
+        for ax in grid.flat[max(0, len(classes) - columns) : len(classes)]:
+            ax.tick_params(axis="x", labelbottom=True)  # also above a place that is left empty
         for ax, name in zip(grid.flat, classes, strict=False):
             _share_bars(ax, [one.get(name) for one in panels])
             ax.set_title(wrapped(name, 28))
@@ -239,17 +241,18 @@ def _share_of(number: int, pool: int) -> dict[str, Any]:
 
 
 def _share_bars(ax: Axes, per_arm: Sequence[dict[str, Any] | None]) -> None:
+    higher = 0.17 if any(one and one.get("pool_instances") for one in per_arm) else 0.0  # room for the bar of instances
     for place, one in enumerate(per_arm):
         if one is None:
             continue
         asked, came = one.get("fraction"), one["achieved_fraction"]  # a control of another arm's size asks for no fraction
-        ax.barh(place - 0.17, came, height=0.3, color=LINES[0])
+        ax.barh(place - higher, came, height=0.3, color=LINES[0])
         if one.get("pool_instances"):
-            ax.barh(place + 0.17, one["instances"] / one["pool_instances"], height=0.3, color=LINES[1])
+            ax.barh(place + higher, one["instances"] / one["pool_instances"], height=0.3, color=LINES[1])
         if asked is not None:
-            ax.barh(place - 0.17, asked, height=0.3, facecolor="none", edgecolor=DARK, linewidth=1)
+            ax.barh(place - higher, asked, height=0.3, facecolor="none", edgecolor=DARK, linewidth=1)
         end = max(came, asked or 0.0)
-        ax.text(end + 0.03, place - 0.17, f"{one['frames']:,}", va="center", fontsize=7.5, color=DARK)
+        ax.text(end + 0.03, place - higher, f"{one['frames']:,}", va="center", fontsize=7.5, color=DARK)
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([0, 0.5, 1.0], ["0", "50 %", "100 %"])
