@@ -1,8 +1,8 @@
-# Subsample: which training frames an arm holds, by fraction per class; nested, stratified by video, drawn by hash.
+# Subsample: which training frames (or clips) an arm holds, by fraction per class; nested, stratified by video, drawn by hash.
 #
 # NEEDS    the shardset's offset index; for a size-matched control also the arm whose size it takes
-# MAKES    seed={seed}.parquet (the frames), seed={seed}.counts.json (requested and achieved counts per class), and per
-#          shardset and seed one check that no two arms of the study are the same frames
+# MAKES    seed={seed}.parquet (the frames), seed={seed}.counts.json (requested and achieved counts per class; of clips,
+#          queries and templates), and per shardset and seed one check that no two arms of the study are the same frames
 
 
 rule subsample:

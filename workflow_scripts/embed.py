@@ -1,4 +1,4 @@
-"""Turn the clips, queries or tracked objects of one chunk into features, as one featureset says.
+"""Turn the clips, queries or tracked objects of one chunk into features, or take those that stand, as one featureset says.
 
 python -m workflow_scripts.embed --settings JSON --manifest results/videos/D/manifest.parquet --chunk 0 --chunks 2 \
     --queries --tracks --output results/features/D/FEATURESET/chunk=0.safetensors
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from lib import provenance
 from lib.config.embed import Featureset, LightClips, LightText, ModelClips, ModelText, Objects
+from lib.config.feature_planted import PlantedFeatures
 from lib.data.chunks import chunk_of
 from lib.data.features import Features, facts_of, write_features
 from lib.tables import read_table
@@ -33,9 +34,7 @@ def main() -> None:
     given = arguments.parse_args()
 
     featureset = TypeAdapter(Featureset).validate_python(given.settings["featureset"])
-    videos = chunk_of(read_table(given.manifest, "manifest"), given.chunk, given.chunks)
-    if (splits := getattr(featureset, "splits", None)) is not None:
-        videos = videos[videos["split"].isin(splits)].reset_index(drop=True)
+    videos = in_splits(chunk_of(read_table(given.manifest, "manifest"), given.chunk, given.chunks), featureset.splits)
     features = encoded(featureset, videos, given, f"featuresets.{given.output.parent.name}")
     tell(features, len(videos))
     outputs = write_features(given.output, features, getattr(featureset, "dtype", None))
@@ -45,9 +44,17 @@ def main() -> None:
         stage="embed",
         settings=given.settings,
         inputs={role: file for role, file in inputs.items() if file},
-        raw=features.notes.get("model_digest") or features.notes.get("model_commit"),
+        raw=next(
+            (features.notes[key] for key in ("files_digest", "model_digest", "model_commit") if features.notes.get(key)),
+            None,
+        ),
         extra={"features": {"frames": int(videos["frames"].sum()), **facts_of(features)}},
     )
+
+
+def in_splits(videos: pd.DataFrame, splits: list[str] | None) -> pd.DataFrame:
+    """Rows of the manifest in some splits; None = all."""
+    return videos if splits is None else videos[videos["split"].isin(splits)].reset_index(drop=True)
 
 
 def encoded(featureset: Featureset, videos: pd.DataFrame, given: argparse.Namespace, place: str) -> Features:
@@ -56,7 +63,17 @@ def encoded(featureset: Featureset, videos: pd.DataFrame, given: argparse.Namesp
         return of_clips(featureset, videos, place)
     if isinstance(featureset, LightText | ModelText):
         return of_texts(featureset, videos, given.queries, place)
-    return of_objects(featureset, videos, given.tracks, place)
+    if isinstance(featureset, Objects):
+        return of_objects(featureset, videos, given.tracks, place)
+    manifest = read_table(given.manifest, "manifest")
+    queries = read_table(given.queries, "queries") if given.queries else None
+    if isinstance(featureset, PlantedFeatures):
+        from lib.perception.planted import plant
+
+        return plant(manifest, queries, videos, featureset)
+    from lib.data.feature_files import gathered
+
+    return gathered(featureset, in_splits(manifest, featureset.splits), queries, videos)
 
 
 def of_clips(featureset: LightClips | ModelClips, videos: pd.DataFrame, place: str) -> Features:
@@ -103,9 +120,12 @@ def tell(features: Features, videos: int) -> None:
     """What a person should notice in the log."""
     if not features.rows:
         print(f"warning: nothing to encode in the {videos} videos of this chunk", file=sys.stderr)
-    for note, words in (("without_sound", "have no sound: its bands are 0"), ("without_objects", "have no tracked object")):
+    told = {"without_sound": "have no sound: its bands are 0", "without_objects": "have no tracked object"}
+    for note, words in told.items():
         if names := features.notes.get(note):
             print(f"note: {len(names)} of {videos} videos {words} ({', '.join(names[:5])} …)", file=sys.stderr)
+    if names := features.notes.get("without_files"):
+        print(f"note: {len(names)} have no file and are left out ({', '.join(names[:5])} …)", file=sys.stderr)
 
 
 if __name__ == "__main__":

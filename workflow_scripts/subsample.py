@@ -1,4 +1,4 @@
-"""Choose the training frames of an arm, or check that the arms of a study are different frames.
+"""Choose the training frames or clips of an arm, or check that the arms of a study are different ones.
 
 python -m workflow_scripts.subsample draw --settings JSON --arm p25 --seed 0 --index results/shards/D/S/index.parquet \
     [--size-of results/subsets/D/OTHER/seed=0.parquet] --output results/subsets/D/p25/seed=0.parquet
@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from lib import provenance
 from lib.config.subsample import Arm
-from lib.data.arm_counts import check_arms, counts
-from lib.data.reader import read_shardset
-from lib.data.subsample import subsample
+from lib.data.arm_counts import check_arms, clip_counts, counts
+from lib.data.subsample import BACKGROUND, subsample
+from lib.data.tar_index import kind_of, read_shardset
 from lib.files import read_json, write_json
 from lib.tables import read_table, write_table
 from workflow_scripts import _program
@@ -44,13 +47,24 @@ def draw(given: argparse.Namespace) -> None:
     arm = Arm.model_validate(given.settings["arm"])
     shardset, index = read_shardset(given.index.with_name("manifest.json"))
     size = len(read_table(given.size_of, "subset")) if given.size_of else None
-    frames = subsample(index, arm, given.seed, size=size, classes=shardset["classes"])
-    counted = counts(index, frames, arm)
+    if kind_of(shardset) == "clips":
+        frames, counted = drawn_clips(index, arm, given.seed, size)
+    else:
+        frames = subsample(index, arm, given.seed, size=size, classes=shardset["classes"])
+        counted = counts(index, frames, arm)
     write_table(given.output, frames, "subset")
     counts_path = given.output.with_suffix(".counts.json")
     write_json(counts_path, {"arm": given.arm, "seed": given.seed, **counted})
     inputs = {"index": given.index} | ({"size_of": given.size_of} if given.size_of else {})
     provenance.record([given.output, counts_path], stage="subsample", settings=given.settings, inputs=inputs)
+
+
+def drawn_clips(index: pd.DataFrame, arm: Arm, seed: int, size: int | None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The clips of an arm and their counts: clips have no classes, so all of them stand where background frames do."""
+    index = index.assign(classes=[[]] * len(index))
+    clips = subsample(index, arm, seed, size=size, classes=())
+    counted = counts(index, clips, arm) | clip_counts(index, clips, arm)
+    return clips.replace({"reason": {BACKGROUND: "clip"}}), counted
 
 
 def compare(given: argparse.Namespace) -> None:

@@ -153,14 +153,14 @@ def _written_place(fault: ErrorDetails, given: Any) -> list[str]:
     if parts[-1:] == ["[key]"]:  # the fault is the name itself: its place is the table
         parts = parts[:-2]
     if fault["type"].startswith("union_tag"):
-        parts.append(fault["ctx"]["discriminator"].strip("'"))
+        parts.append(_mark(fault["ctx"]))
     return parts
 
 
 def _plain_words(fault: ErrorDetails) -> str:
     """What is allowed, without Python's words, and with the nearest name where a list of names is known."""
     context = fault.get("ctx", {})
-    mark = context.get("discriminator", "").strip("'")
+    mark = _mark(context)
     if fault["type"] == "union_tag_invalid":
         return f"unknown {mark} {context['tag']!r}. {nearest(context['tag'], _quoted(context))}"
     if fault["type"] == "union_tag_not_found":
@@ -173,6 +173,11 @@ def _plain_words(fault: ErrorDetails) -> str:
         match = difflib.get_close_matches(fault["input"], _quoted(context), n=1, cutoff=0.5)
         text += f". Hint: did you mean {match[0]!r}?" if match else ""
     return text
+
+
+def _mark(context: dict[str, Any]) -> str:
+    """The key by which a member of a union is chosen; a function that looks for it is called like the key."""
+    return context.get("discriminator", "").strip("'()")
 
 
 def _quoted(context: dict[str, Any]) -> list[str]:

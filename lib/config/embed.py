@@ -1,7 +1,8 @@
 """`featuresets:` — what turns clips, texts and tracked objects into features, and on which grid of time. Not here: the
 encoders (lib/perception), steps and seconds (lib/data/time_grid.py).
 
-Kinds `light_…` are built in and download nothing; kinds `model_…` run a pretrained network by its name or path.
+Kinds `light_…` are built in and download nothing; kinds `model_…` run a pretrained network by its name or path; `files`
+takes features that stand already; `planted` is an experiment.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pydantic import Field, model_validator
 from lib.config.appearance import Appearance, LightAppearance
 from lib.config.base import Name, refuse_idle
 from lib.config.embed_common import FeatureSection, GridSection, PretrainedSection
+from lib.config.feature_files import FeatureFiles
+from lib.config.feature_planted import PlantedFeatures
 
 
 class LightClips(GridSection):
@@ -132,8 +135,15 @@ class Objects(GridSection):
         return 128 + 4 + 1 + (self.class_width if self.class_names == "hashed" else 0)
 
 
-# One class a kind; a kind whose features stand as files belongs here too.
 Featureset = Annotated[
-    LightClips | ModelClips | LightText | ModelText | Objects,
+    LightClips | ModelClips | LightText | ModelText | Objects | FeatureFiles | PlantedFeatures,
     Field(discriminator="kind"),
 ]
+
+
+def about(featureset: Featureset) -> Literal["clips", "text", "objects"]:
+    """What the features are of: the part that they can play in a shardset of clips."""
+    if isinstance(featureset, LightText | ModelText) or getattr(featureset, "of", None) == "text":
+        return "text"
+    is_objects = isinstance(featureset, Objects) or getattr(featureset, "where", None) == "objects"
+    return "objects" if is_objects else "clips"

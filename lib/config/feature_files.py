@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lib.config.base import Section
+from lib.config.base import Name, Section, shown
 from lib.files import folder_digest
 
 SUFFIXES = (".npy", ".pt", ".pth", ".csv", ".safetensors")
@@ -40,6 +40,7 @@ class FeatureFiles(Section):
     tensor: str | None = Field(
         None, description="Name of the tensor in .pt and .safetensors files; null = the only one that a file holds."
     )
+    splits: list[Name] | None = Field(None, min_length=1, description="Only clips of these splits; null = all.")
     missing: Literal["error", "drop"] = Field(
         "error", description="A clip or query without a file: stop and list them, or leave it out and count it."
     )
@@ -50,6 +51,7 @@ class FeatureFiles(Section):
         description="Share of a clip's steps by which its file may hold more or fewer (two always may); beyond it, stride, "
         "window or fps must be wrong, and the file is refused by name.",
     )
+    description: str = shown("", "One sentence for people.")
 
     @field_validator("folder", "files")
     @classmethod
@@ -87,6 +89,11 @@ class FeatureFiles(Section):
         if self.of == "video" and (self.stride is None or self.window is None):
             raise ValueError("state `stride` and `window` in frames: without them nobody knows what second a step is of")
         return self
+
+    @property
+    def table(self) -> str | None:
+        """The truth whose units files are of, beside the manifest."""
+        return "queries" if self.of == "text" else None
 
     def place(self, site: Path | None) -> Path:
         """The folder on this site. site: that of `paths.features`."""

@@ -14,8 +14,10 @@ from lib.config.base import ConfigError
 from lib.config.detect import ModelDetector
 from lib.config.embed import Objects
 from lib.config.embed_common import GridSection
+from lib.config.feature_files import FeatureFiles, features_digest
 from lib.config.jobs import Jobs, Wildcards
 from lib.config.raw import RawInputs, raw_inputs, without_pictures
+from lib.config.shard import ClipShardset
 from lib.config.study import Study
 from lib.config.targets import is_exported
 from lib.config.tasks import TASKS
@@ -100,6 +102,12 @@ class Inputs:
         table = getattr(featureset, "table", None)
         return f"results/videos/{wildcards.dataset}/truth/{table}.parquet" if table else []
 
+    def features_digest(self, wildcards: Wildcards) -> str:
+        """Digest of the folder of features that stand as files: a param, because its files are not inputs."""
+        featureset = self.study.find("featuresets", wildcards.featureset)
+        is_files = isinstance(featureset, FeatureFiles)
+        return features_digest(featureset, self.study.paths.resolved("features")) if is_files else ""
+
     def embedded_tracks(self, wildcards: Wildcards) -> str | list[str]:
         """The tracks of a featureset that is about objects. ConfigError where it looks at pixels and there are none."""
         featureset = self.study.find("featuresets", wildcards.featureset)
@@ -112,12 +120,33 @@ class Inputs:
         return f"{folder}/chunk={wildcards.chunk}.parquet"
 
     def shard_tracks(self, wildcards: Wildcards) -> list[str]:
-        tracks = self.study.find("shardsets", wildcards.shardset).tracks
+        tracks = getattr(self.study.find("shardsets", wildcards.shardset), "tracks", None)
         if tracks is None:
             return []
         chunks = self.study.find("datasets", wildcards.dataset).chunks
         folder = f"results/tracks/{wildcards.dataset}/{tracks.detector}/{tracks.tracker}"
         return [f"{folder}/chunk={chunk}.parquet" for chunk in range(chunks)]
+
+    def clip_shardsets(self) -> list[str]:
+        """Names of the shardsets of kind clips, which a rule of their own packs."""
+        return sorted(name for name, one in self.study.shardsets.items() if isinstance(one, ClipShardset))
+
+    def shard_features(self, role: str) -> Callable[[Any], list[str]]:
+        """An input function: all chunks of the featureset that plays a role (clips, text, objects) in a shardset."""
+
+        def feature_files(wildcards: Any) -> list[str]:
+            featureset = getattr(self.study.find("shardsets", wildcards.shardset), role)
+            chunks = self.study.find("datasets", wildcards.dataset).chunks if featureset else 0
+            folder = f"results/features/{wildcards.dataset}/{featureset}"
+            return [f"{folder}/chunk={chunk}.safetensors" for chunk in range(chunks)]
+
+        return feature_files
+
+    def shard_sources(self, wildcards: Wildcards) -> list[str]:
+        """All that the settings choose for a shardset of either kind."""
+        if wildcards.shardset not in self.clip_shardsets():
+            return self.shard_tracks(wildcards)
+        return [file for role in ("clips", "text", "objects") for file in self.shard_features(role)(wildcards)]
 
     def arm_index(self, wildcards: Wildcards) -> str:
         shardset = self.study.find("arms", wildcards.arm).shardset

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
+from lib.config import clip_references
 from lib.config.base import ConfigError, nearest
+from lib.config.clip_references import feature_roles
 from lib.config.detect import ModelDetector
 from lib.config.embed import Objects
 from lib.config.predict import View
@@ -34,6 +36,7 @@ def check(study: Study) -> None:
     _refuse_circles(study)
     _refuse_mixed_boards(study)
     _refuse_blind_weights(study)
+    clip_references.check(study)
     _refuse_unknown_classes(study)
 
 
@@ -47,6 +50,8 @@ def _references(study: Study) -> Iterable[tuple[str, str, str]]:
         if isinstance(detector, ModelDetector):
             yield f"detectors.{name}.weights", "weights", detector.weights
     yield from _track_references(study)
+    for name, role, featureset in feature_roles(study):
+        yield f"shardsets.{name}.{role}", "featuresets", featureset
     for name, arm in study.arms.items():
         yield f"arms.{name}.shardset", "shardsets", arm.shardset
         if arm.size_of:
@@ -58,7 +63,8 @@ def _references(study: Study) -> Iterable[tuple[str, str, str]]:
 def _track_references(study: Study) -> Iterable[tuple[str, str, str]]:
     """Whose tracks features and samples are made of."""
     users = {f"featuresets.{name}": one for name, one in study.featuresets.items() if isinstance(one, Objects)}
-    users |= {f"shardsets.{name}.tracks": one.tracks for name, one in study.shardsets.items() if one.tracks}
+    packed = {name: getattr(one, "tracks", None) for name, one in study.shardsets.items()}
+    users |= {f"shardsets.{name}.tracks": tracks for name, tracks in packed.items() if tracks}
     for place, user in users.items():
         yield f"{place}.detector", "detectors", user.detector
         yield f"{place}.tracker", "trackers", user.tracker

@@ -192,7 +192,7 @@ def _inputs_by_study(result: Result, inputs: Inputs) -> list[str]:
         "fetch_weights": (inputs.trained_weights,),
         "detect": (inputs.detector_weights,),
         "embed": (inputs.embedded_queries, inputs.embedded_tracks),
-        "shard": (inputs.shard_tracks,),
+        "shard": (inputs.shard_sources,),
         "subsample": (inputs.arm_index, inputs.arm_matched),
         "train": (inputs.train_subset, inputs.train_shards, inputs.train_weights),
         "predict": (inputs.tested_model,),

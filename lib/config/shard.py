@@ -1,13 +1,14 @@
-"""`shardsets:` — what one sample of the shards holds and which frames become samples. Not here: packing
-(lib/data/shards.py)."""
+"""`shardsets:` — what one sample of the shards holds, and which frames or clips become samples. Not here: packing
+(lib/data/shards.py, lib/data/clip_shards.py)."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from lib.config.base import Name, Section, shown
+from lib.config.base import Name, Section, added, shown
 
 
 class TracksOf(Section):
@@ -17,14 +18,45 @@ class TracksOf(Section):
     tracker: Name = Field(description="An entry of `trackers:`.")
 
 
-class Shardset(Section):
-    """Images and labels of chosen splits, packed into WebDataset tars."""
+class PackedSection(Section):
+    """What both kinds share."""
 
     splits: list[Name] = Field(
         ["train", "val"],
         min_length=1,
         description="Splits that are packed; test needs packing only where a trainer reads it.",
     )
+
+    @field_validator("splits")
+    @classmethod
+    def _distinct(cls, splits: list[str]) -> list[str]:
+        twice = sorted({split for split in splits if splits.count(split) > 1})
+        if twice:
+            raise ValueError(f"splits: {twice[0]!r} is listed twice in {splits}")
+        return splits
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_kind(cls, data: Any) -> Any:
+        """Tell a setting of the other kind from a misspelt one."""
+        others = [one for one in PackedSection.__subclasses__() if one is not cls]
+        for other in others if isinstance(data, dict) else ():
+            strangers = [key for key in data if key in other.model_fields and key not in cls.model_fields]
+            if strangers:
+                facts = {"key": strangers[0], "mine": _kind_of(cls), "theirs": _kind_of(other)}
+                hint = "Hint: leave it out, or state `kind: {theirs}`"
+                raise PydanticCustomError("other_kind", "kind {mine} has no {key}, kind {theirs} has. " + hint, facts)
+        return data
+
+
+def _kind_of(section: type[PackedSection]) -> str:
+    return str(get_args(section.model_fields["kind"].annotation)[0])
+
+
+class Shardset(PackedSection):
+    """Images and labels of chosen splits, packed into WebDataset tars."""
+
+    kind: Literal["frames"] = added("frames", "frames = a sample is a picture and its labels (the default).")
     stride: int = Field(
         1, ge=1, description="Every k-th labelled frame of a video becomes a sample; higher = fewer near-duplicates."
     )
@@ -52,16 +84,42 @@ class Shardset(Section):
     )
     description: str = shown("", "One sentence for people.")
 
-    @field_validator("splits")
-    @classmethod
-    def _distinct(cls, splits: list[str]) -> list[str]:
-        twice = sorted({split for split in splits if splits.count(split) > 1})
-        if twice:
-            raise ValueError(f"splits: {twice[0]!r} is listed twice in {splits}")
-        return splits
-
     @model_validator(mode="after")
     def _tracks_stated(self) -> Shardset:
         if self.labels == "tracks" and self.tracks is None:
             raise ValueError("labels: tracks needs `tracks: {detector: NAME, tracker: NAME}`. Hint: state both names.")
         return self
+
+
+class ClipShardset(PackedSection):
+    """Features of clips with their queries, a clip a sample, packed into WebDataset tars."""
+
+    kind: Literal["clips"] = Field(description="clips = a sample is the features of a clip, and its queries with theirs.")
+    clips: Name = Field(description="Features of the clips; an entry of `featuresets:`.")
+    text: Name = Field(description="Features of the queries; an entry of `featuresets:`.")
+    objects: Name | None = Field(
+        None, description="Features of tracked objects on the same grid of time; an entry of `featuresets:`."
+    )
+    dtype: Literal["float32", "float16"] = Field(
+        "float32", description="How numbers are stored; float16 halves the shards and keeps about three digits."
+    )
+    max_steps: int = Field(
+        4096, ge=1, description="Most steps of one clip; a longer one is refused by name: coarser features, or raise this."
+    )
+    missing: Literal["error", "drop"] = Field(
+        "error",
+        description="A clip or query without features: stop and list them, or leave it out (manifest.json lists them). A "
+        "clip that the featureset of objects lacks has no objects then.",
+    )
+    samples_per_shard: int = Field(
+        200, ge=1, description="Clips in one tar; higher = fewer, larger files, and fewer readers at once."
+    )
+    description: str = shown("", "One sentence for people.")
+
+
+def kind(value: Any) -> str:
+    """Which of both: frames where nothing is said."""
+    return value.get("kind", "frames") if isinstance(value, dict) else getattr(value, "kind", "frames")
+
+
+AnyShardset = Annotated[Annotated[Shardset, Tag("frames")] | Annotated[ClipShardset, Tag("clips")], Discriminator(kind)]

@@ -31,7 +31,7 @@ from lib.config.predict import PredictSettings, Tta
 from lib.config.report import ReportSettings
 from lib.config.running import Running
 from lib.config.search import Search
-from lib.config.shard import Shardset
+from lib.config.shard import AnyShardset
 from lib.config.subsample import Arm
 from lib.config.sweeps import expanded, taken_out
 from lib.config.tasks import TASKS
@@ -100,8 +100,10 @@ class Study(Section):
     featuresets: dict[Name, Featureset] = Field(
         default_factory=dict, description="Name → what turns clips, texts or tracked objects into features."
     )
-    shardsets: dict[Name, Shardset] = Field(default_factory=dict, description="Name → which frames become samples.")
-    arms: dict[Name, Arm] = Field(default_factory=dict, description="Name → a part of a shardset's frames.")
+    shardsets: dict[Name, AnyShardset] = Field(
+        default_factory=dict, description="Name → which frames, or which clips with their queries, become samples."
+    )
+    arms: dict[Name, Arm] = Field(default_factory=dict, description="Name → a part of a shardset's frames or clips.")
     allow_equal_arms: bool = Field(False, description="Accept two arms that resolve to the same frames.")
     training: DetectorTraining = Field(
         default_factory=TrainingSettings,

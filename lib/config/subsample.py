@@ -49,6 +49,8 @@ Background = Annotated[
 class Arm(Section):
     """One arm of a study: a fraction of the frames of each class, or a control of the same size as another arm.
 
+    On a shardset of clips: `background: all` takes every clip, `background: {fraction: x}` a share of them.
+
     Union: a frame that holds several classes is in when one of them draws it, so the achieved fraction of a class can
     exceed the stated one (seed=…counts.json shows both). Exclusive: such a frame is out when one of them does not draw
     it.

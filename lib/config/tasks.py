@@ -45,6 +45,7 @@ class Task:
     units: Literal["boxes", "ratios"] = (
         "ratios"  # how a score is made again from any resample (lib/reporting/unit_scores.py)
     )
+    samples: Literal["frames", "clips"] = "frames"  # what its arms hold: kind of their shardsets
     shards: bool = True  # whether it predicts samples of its arm's shardset; else whole videos
     views: bool = False  # whether it can look at test-time views (`tta:`)
     code: tuple[str, ...] = ()  # files that scores come from: editing them scores again

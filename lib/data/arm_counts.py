@@ -1,5 +1,7 @@
-"""What an arm asked for and what it got: counts per class, and whether two arms are the same frames. Not here: drawing
-(subsample.py)."""
+"""What an arm asked for and what it got: counts per class or template, and whether two arms are the same samples.
+
+Not here: drawing (subsample.py).
+"""
 
 from __future__ import annotations
 
@@ -48,6 +50,22 @@ def counts(index: pd.DataFrame, frames: pd.DataFrame, arm: Arm) -> dict[str, Any
         "classes": of_class,
         "sha256": key_digest(frames["key"]),
     }
+
+
+def clip_counts(index: pd.DataFrame, clips: pd.DataFrame, arm: Arm) -> dict[str, Any]:
+    """What an arm over clips holds, of what its split holds (`pool_`): clips, queries, annotated ones, steps; per template
+    its queries. index: of a shardset of clips; clips: the arm's rows, as of `subsample`."""
+    pool = index[index["split"] == arm.split]
+    found: dict[str, Any] = {}
+    templates: dict[str, dict[str, int]] = {}
+    for prefix, rows in (("pool_", pool), ("", pool[pool["key"].isin(clips["key"])])):
+        found[f"{prefix}clips"] = len(rows)
+        found |= {f"{prefix}{name}": int(rows[name].sum()) for name in ("queries", "annotated", "steps")}
+        for names, numbers in zip(rows["templates"], rows["template_queries"], strict=True):
+            for name, number in zip(names, numbers, strict=True):
+                one = templates.setdefault(str(name), {"pool_queries": 0, "queries": 0})
+                one[f"{prefix}queries"] += int(number)
+    return found | {"templates": dict(sorted(templates.items()))}
 
 
 def _class_counts(pool: Pool, kept: np.ndarray, name: str, rows: np.ndarray, arm: Arm) -> dict[str, Any]:

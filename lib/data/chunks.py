@@ -17,7 +17,7 @@ def chunk_of(manifest: pd.DataFrame, chunk: int, chunks: int) -> pd.DataFrame:
     mine = []
     for video, frames in sorted(zip(manifest["video"], manifest["frames"], strict=True), key=lambda one: (-one[1], one[0])):
         total, number = heapq.heappop(load)
-        heapq.heappush(load, (total + int(frames), number))
+        heapq.heappush(load, (total + max(int(frames), 1), number))  # clips without frames are spread, too
         if number == chunk:
             mine.append(video)
     return manifest[manifest["video"].isin(mine)].reset_index(drop=True)

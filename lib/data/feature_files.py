@@ -7,6 +7,7 @@ is odd (NaN, another width, no or too few rows, too many dimensions) is a DataEr
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,12 +18,14 @@ import pandas as pd
 
 from lib.config.feature_files import FeatureFiles
 from lib.data.decoding.kinds import check_regular, media_kind
+from lib.data.features import Features
 from lib.data.time_grid import TimeGrid
 from lib.files import DataError, sha256_file, sha256_text
 
 if TYPE_CHECKING:
     import torch
 
+VARIABLE = "VIPERSIGHT_FEATURES"
 _LISTED = 10
 _FREE_STEPS = 2
 """Steps that a file may hold more or fewer than its grid, however short the clip."""
@@ -85,6 +88,32 @@ def grid_of(settings: FeatureFiles, fps: float, duration_s: float) -> TimeGrid:
     if settings.stride is None or settings.window is None:
         raise ValueError("features of words have no time grid")
     return TimeGrid(settings.stride, settings.window, fps if settings.fps is None else settings.fps, duration_s)
+
+
+def gathered(
+    settings: FeatureFiles, manifest: pd.DataFrame, queries: pd.DataFrame | None, videos: pd.DataFrame
+) -> Features:
+    """The features of a chunk's videos (MANIFEST rows), or of their queries, as the stage embed stores them.
+
+    manifest: of all chunks, so that what is missing is told at once. DataError as of find_files and read_features.
+    """
+    site = os.environ.get(VARIABLE)
+    if settings.of == "text":
+        asked = queries[queries["video"].isin(manifest["video"])]
+        names, video_of = query_names(asked), dict(zip(asked["query"], asked["video"], strict=True))
+    else:
+        names, video_of = clip_names(manifest), dict(zip(manifest["video"], manifest["video"], strict=True))
+    found = find_files(settings, Path(site).expanduser() if site else None, names)
+    mine = {unit: path for unit, path in found.files.items() if video_of[unit] in set(videos["video"])}
+    missing = [unit for unit in found.missing if video_of[unit] in set(videos["video"])]
+    clips, features = videos.set_index("video"), Features()
+    for unit, path in mine.items():
+        clip = clips.loc[video_of[unit]]
+        grid = grid_of(settings, float(clip["fps"]), float(clip["duration_s"])) if settings.of == "video" else None
+        place = {} if grid is None else {"stride": grid.stride, "window": grid.window, "fps": grid.fps}
+        features.add(unit, video_of[unit], read_features(path, settings, grid), **place)
+    features.notes = {"width": settings.width, "without_files": missing, "files_digest": Found(mine, []).content()}
+    return features
 
 
 def read_features(path: Path, settings: FeatureFiles, grid: TimeGrid | None = None) -> np.ndarray:

@@ -20,12 +20,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lib.config.base import ConfigError, VipersightError
 from lib.data.epochs import EpochOrder, Progress, Tail, consumed_after, rank_steps
-from lib.data.reader import ShardReader
+from lib.data.reader import TarReader
 from lib.data.samples import Sample
 from lib.data.shared_memory import HINT, LoaderMemoryError, check_shared_memory, needed_bytes
 from lib.files import DataError
 
-Transform = Callable[[Sample, np.random.Generator], Any]
+Transform = Callable[[Any, np.random.Generator], Any]
+"""(sample of the reader's kind, its own generator) -> an item."""
 Place = tuple[int, int]
 """(epoch, place in the keys): what the sampler asks the data set for."""
 
@@ -47,7 +48,7 @@ class ShardDataset(Dataset):
 
     def __init__(
         self,
-        reader: ShardReader,
+        reader: TarReader,
         keys: Sequence[str],
         *,
         order: EpochOrder,
@@ -120,7 +121,7 @@ class ShardLoader:
 
     def __init__(
         self,
-        reader: ShardReader,
+        reader: TarReader,
         keys: Sequence[str],
         *,
         seed: int,

@@ -1,6 +1,7 @@
 """Reading samples by key from WebDataset tars through their offset index, and finding what is damaged in them.
 
-Not here: writing (shards.py), the order of a training and its workers (epochs.py, loader.py).
+Not here: manifest and index (tar_index.py), writing (shards.py), the order of a training and its workers (epochs.py,
+loader.py), what a sample of clips is (clip_samples.py).
 
 What is checked when. On opening: manifest.json against the digest it carries, index.parquet against the sha256 in the
 manifest, the index in itself (each key once, samples in the order of the tars, none over another), the size of every tar.
@@ -16,104 +17,50 @@ import os
 import tarfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from lib.config.base import canonical
 from lib.data.samples import Sample
-from lib.files import DataError, read_json, sha256_file, sha256_text
-
-VERSION = 2
-INDEX_FILE = "index.parquet"
-INDEX_SCHEMA = pa.schema(
-    [("key", pa.string()), ("video", pa.string()), ("frame", pa.int64()), ("time_s", pa.float64())]
-    + [(name, pa.string()) for name in ("split", "shard")]
-    + [(name, pa.int64()) for name in ("offset", "jpg_offset", "jpg_size", "jpg_crc32")]
-    + [(name, pa.int64()) for name in ("json_offset", "json_size", "json_crc32", "width", "height")]
-    + [("classes", pa.list_(pa.string())), ("instances", pa.list_(pa.int64())), ("ignored", pa.int64())],
-    metadata={b"vipersight_kind": b"index"},
-)
-"""Columns of index.parquet. Offsets and sizes in bytes; offset: where the sample's first header starts; crc32: of a member
-with its header and padding; classes: the distinct ones of the sample, instances: how many boxes of each, ignored: boxes
-that are neither object nor background."""
+from lib.data.tar_index import AGAIN, BLOCK, end_of, kind_of, layout_of, read_shardset, shards_of
+from lib.files import DataError, sha256_file
 
 OPEN_FILES = 32
-_AGAIN = "Hint: pack the shards again (delete manifest.json and ask for it)."
-_BLOCK = tarfile.BLOCKSIZE
+Read = TypeVar("Read")
 
 
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """sha256 of what a manifest.json says, which it carries as `sha256`."""
-    return sha256_text(canonical({key: value for key, value in manifest.items() if key != "sha256"}))
-
-
-def read_manifest(path: str | Path) -> dict[str, Any]:
-    """A shardset's manifest.json; DataError when it is missing, of another version, or not what was written."""
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or manifest.get("version") != VERSION:
-        found = manifest.get("version") if isinstance(manifest, dict) else None
-        raise DataError(f"{path}: has version {found!r}, expected {VERSION}. {_AGAIN}")
-    if manifest.get("sha256") != manifest_digest(manifest):
-        raise DataError(f"{path}: was changed after it was written (its digest differs). {_AGAIN}")
-    return manifest
-
-
-def shards_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The tars that a manifest names: file, samples, bytes, sha256 of each."""
-    return [shard for split in manifest["splits"].values() for shard in split["shards"]]
-
-
-def read_shardset(manifest: str | Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """(what manifest.json says, its offset index), checked against each other without looking at the tars."""
-    described = read_manifest(manifest)
-    path = Path(manifest).parent / described["index"]
-    if path.is_file() and sha256_file(path) != described["index_sha256"]:
-        raise DataError(f"{path}: its sha256 is not the one in {Path(manifest).name}: damaged or swapped. {_AGAIN}")
-    index = read_index(path)
-    _check_index(path, index, described)
-    return described, index
-
-
-def read_index(path: str | Path) -> pd.DataFrame:
-    """The offset index (columns: INDEX_SCHEMA); DataError when it is missing, damaged or of another shape."""
-    if not Path(path).is_file():
-        raise DataError(f"{path}: file not found. {_AGAIN}")
-    try:
-        table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet table ({error}). {_AGAIN}") from error
-    if not table.schema.equals(INDEX_SCHEMA):
-        raise DataError(f"{path}: columns are {table.schema.names}, expected {INDEX_SCHEMA.names}. {_AGAIN}")
-    return table.to_pandas()
-
-
-class ShardReader:
+class TarReader(Generic[Read]):
     """Samples by key from the tars that a manifest.json names; for one thread, and for forked and spawned workers.
 
-    classes: those of the dataset, in the order that models use; index: DataFrame with the columns of INDEX_SCHEMA.
+    kind: of the samples that a class reads, None = any. index: DataFrame with the columns of the kind (tar_index.py).
     check: compare the CRC-32 of what is read (turn it off only to measure its cost).
-    DataError: a tar that is missing or has another size than recorded, an index that does not belong to the manifest or
-    contradicts itself.
+    DataError: a shardset of another kind, a tar that is missing or has another size than recorded, an index that does not
+    belong to the manifest or contradicts itself.
     """
+
+    kind: str | None = None
 
     def __init__(self, manifest: str | Path, *, check: bool = True) -> None:
         self.folder = Path(manifest).parent
         self.check = check
         self.manifest, self.index = read_shardset(manifest)
-        self.classes: list[str] = self.manifest["classes"]
+        if self.kind not in (None, kind_of(self.manifest)):
+            raise DataError(
+                f"{manifest}: holds samples of kind {kind_of(self.manifest)}, wanted is {self.kind}. "
+                f"Hint: name a shardset of kind {self.kind}."
+            )
+        self.layout = layout_of(self.manifest)
         for shard in shards_of(self.manifest):
             _check_size(self.folder / shard["file"], shard["bytes"])
         self._rows = pd.Index(self.index["key"])
         self._names = pa.array(self.index["key"], pa.string())  # no Python objects: workers would copy pages to count them
         self._shards, names = pd.factorize(self.index["shard"])
         self._paths = [self.folder / name for name in names]
-        self._places = self.index[_PLACE].to_numpy(dtype=np.int64)
+        self._places = self.index[self.layout.place].to_numpy(dtype=np.int64)
         self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
 
     def __len__(self) -> int:
@@ -122,39 +69,48 @@ class ShardReader:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": OrderedDict()}
 
-    def __enter__(self) -> ShardReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         while self._open:
             self._open.popitem()[1].close()
 
-    def read(self, key: str) -> Sample:
+    def read(self, key: str) -> Read:
         """One sample; DataError when the key is unknown, or its bytes are not those that were packed."""
         return self.read_row(self.row(key))
 
-    def read_row(self, row: int) -> Sample:
+    def read_row(self, row: int) -> Read:
         """One sample by its row in the index; errors as of `read`."""
-        key, path = self._names[row].as_py(), self._paths[self._shards[row]]
-        offset, jpg_offset, jpg_size, jpg_crc, json_offset, json_size, json_crc = self._places[row].tolist()
-        middle, end = _end(jpg_offset, jpg_size) - offset, _end(json_offset, json_size) - offset
-        raw = memoryview(self._bytes(path, offset, end, key))
-        if self.check:
-            _check_member(path, raw[:middle], f"{key}.jpg", jpg_crc)
-            _check_member(path, raw[middle:], f"{key}.json", json_crc)
-        jpg = bytes(raw[jpg_offset - offset :][:jpg_size])
-        return Sample(key, jpg, self._parsed(path, key, bytes(raw[json_offset - offset :][:json_size])))
+        return self.made(row, self.contents(row))
 
-    def labels(self, key: str) -> dict[str, Any]:
-        """Labels of one sample without reading its image; errors as of `read`."""
-        row = self.row(key)
-        path = self._paths[self._shards[row]]
-        _, jpg_offset, jpg_size, _, json_offset, json_size, json_crc = self._places[row].tolist()
-        start = _end(jpg_offset, jpg_size)
-        raw = self._bytes(path, start, _end(json_offset, json_size) - start, key)
-        if self.check:
-            _check_member(path, raw, f"{key}.json", json_crc)
-        return self._parsed(path, key, raw[json_offset - start :][:json_size])
+    def made(self, row: int, contents: dict[str, memoryview]) -> Any:
+        """The sample of a row from the contents of its members; here nothing but these."""
+        return contents
+
+    def contents(self, row: int, members: Sequence[str] = ()) -> dict[str, memoryview]:
+        """Member (as the layout names it) -> its bytes, in one read; members: neighbours in the tar, default all."""
+        key, path = self._names[row].as_py(), self._paths[self._shards[row]]
+        place = self._places[row].tolist()
+        numbers = dict(zip(self.layout.members, zip(place[1::3], place[2::3], place[3::3], strict=True), strict=True))
+        known, wanted = list(numbers), list(members or numbers)
+        before = known.index(wanted[0]) - 1
+        start = place[0] if before < 0 else end_of(*numbers[known[before]][:2])
+        first, behind = start, end_of(*numbers[wanted[-1]][:2])
+        raw = memoryview(self._bytes(path, first, behind - first, key))
+        found = {}
+        for member in wanted:
+            offset, size, crc = numbers[member]
+            end = end_of(offset, size)
+            if self.check:
+                _check_member(path, raw[start - first : end - first], f"{key}.{self.layout.members[member]}", crc)
+            found[member] = raw[offset - first :][:size]
+            start = end
+        return found
+
+    def key(self, row: int) -> str:
+        """The key of a row."""
+        return self._names[row].as_py()
 
     def row(self, key: str) -> int:
         """Row of a key in the index; DataError when there is none."""
@@ -171,7 +127,7 @@ class ShardReader:
             raise self._unknown(keys[int(np.argmax(rows < 0))])
         return rows.astype(np.int64)
 
-    def iterate(self, keys: Iterable[str] | None = None) -> Iterator[Sample]:
+    def iterate(self, keys: Iterable[str] | None = None) -> Iterator[Read]:
         """Samples in the order given (default: that of the shards)."""
         return map(self.read, self.index["key"] if keys is None else keys)
 
@@ -194,9 +150,9 @@ class ShardReader:
             # pread leaves the file position alone: forked workers share it
             raw = os.pread(self._file(path).fileno(), size, offset)
         except OSError as error:
-            raise DataError(f"{path}: sample {key!r} cannot be read ({error}). {_AGAIN}") from error
+            raise DataError(f"{path}: sample {key!r} cannot be read ({error}). {AGAIN}") from error
         if len(raw) != size:
-            raise DataError(f"{path}: ends before sample {key!r} does (the file is cut). {_AGAIN}")
+            raise DataError(f"{path}: ends before sample {key!r} does (the file is cut). {AGAIN}")
         return raw
 
     def _file(self, path: Path) -> BinaryIO:
@@ -208,101 +164,85 @@ class ShardReader:
         self._open[path] = open(path, "rb", buffering=0)  # noqa: SIM115  # stays open for the next sample of it
         return self._open[path]
 
-    def _parsed(self, path: Path, key: str, text: bytes) -> dict[str, Any]:
+    def parsed(self, row: int, text: memoryview) -> dict[str, Any]:
+        """What a JSON member says; DataError names tar and sample of one that is damaged."""
         try:
-            return json.loads(text)
+            return json.loads(bytes(text))
         except ValueError as error:
-            raise DataError(f"{path}: labels of {key!r} are damaged ({error}). {_AGAIN}") from error
+            path = self._paths[self._shards[row]]
+            raise DataError(f"{path}: labels of {self.key(row)!r} are damaged ({error}). {AGAIN}") from error
 
 
-_PLACE = ["offset", "jpg_offset", "jpg_size", "jpg_crc32", "json_offset", "json_size", "json_crc32"]
+class ShardReader(TarReader[Sample]):
+    """Samples of frames: pictures and their labels.
 
+    classes: those of the dataset, in the order that models use.
+    """
 
-def _end(offset: int | np.ndarray, size: int | np.ndarray) -> Any:
-    """Where the padding of a member ends."""
-    return offset + -(-size // _BLOCK) * _BLOCK
+    kind = "frames"
+
+    def __init__(self, manifest: str | Path, *, check: bool = True) -> None:
+        super().__init__(manifest, check=check)
+        self.classes: list[str] = self.manifest["classes"]
+
+    def made(self, row: int, contents: dict[str, memoryview]) -> Sample:
+        """A picture with its labels."""
+        return Sample(self.key(row), bytes(contents["jpg"]), self.parsed(row, contents["json"]))
+
+    def labels(self, key: str) -> dict[str, Any]:
+        """Labels of one sample without reading its image; errors as of `read`."""
+        row = self.row(key)
+        return self.parsed(row, self.contents(row, ["json"])["json"])
 
 
 def _check_member(path: Path, raw: bytes | memoryview, name: str, crc: int) -> None:
     """Refuse bytes that are not the member `name` as it was packed, header and padding included."""
     encoded = name.encode()
-    start = 0 if len(encoded) <= tarfile.LENGTH_NAME else _BLOCK  # GNU tar: a long name stands in a block of its own
+    start = 0 if len(encoded) <= tarfile.LENGTH_NAME else BLOCK  # GNU tar: a long name stands in a block of its own
     if zlib.crc32(raw) == crc and raw[start : start + len(encoded)] == encoded:
         return
     try:
-        member = tarfile.TarInfo.frombuf(bytes(raw[:_BLOCK]), "utf-8", "surrogateescape")
+        member = tarfile.TarInfo.frombuf(bytes(raw[:BLOCK]), "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
         found = f"no tar member where {name!r} should be ({error})"
     else:
         found = f"the bytes of {name!r} are not those that were packed (CRC-32)"
         if member.type == tarfile.REGTYPE and member.name != name:
             found = f"holds {member.name!r} where {name!r} should be"
-    raise DataError(f"{path}: {found}: damaged or swapped. {_AGAIN}")
+    raise DataError(f"{path}: {found}: damaged or swapped. {AGAIN}")
 
 
 def _check_size(path: Path, size: int) -> None:
     if not path.is_file():
-        raise DataError(f"{path}: the shard is missing. {_AGAIN}")
+        raise DataError(f"{path}: the shard is missing. {AGAIN}")
     if path.stat().st_size != size:
-        raise DataError(f"{path}: {path.stat().st_size} bytes, recorded are {size}: cut or swapped. {_AGAIN}")
-
-
-def _check_index(path: Path, index: pd.DataFrame, manifest: Mapping[str, Any]) -> None:
-    """Refuse an index that does not belong to its manifest or contradicts itself; DataError names shard and key."""
-    shards = shards_of(manifest)
-    stated = sum(shard["samples"] for shard in shards)
-    if stated != len(index):
-        raise DataError(f"{path}: lists {len(index)} samples, its manifest states {stated}. {_AGAIN}")
-    twice = index["key"].duplicated(keep=False)
-    if twice.any():
-        first = index[index["key"] == index["key"][twice.idxmax()]]
-        raise DataError(f"{path}: {first['key'].iloc[0]!r} stands twice: in {' and in '.join(first['shard'])}. {_AGAIN}")
-    runs = [shard["file"] for shard in shards for _ in range(shard["samples"])]
-    elsewhere = index["shard"].to_numpy() != np.asarray(runs, dtype=object)
-    if elsewhere.any():
-        row = index.iloc[int(np.argmax(elsewhere))]
-        raise DataError(
-            f"{path}: puts {row['key']!r} into {row['shard']}, the manifest into {runs[row.name]}: wrong order. {_AGAIN}"
-        )
-    _check_spans(path, index, {shard["file"]: shard["bytes"] for shard in shards})
-
-
-def _check_spans(path: Path, index: pd.DataFrame, sizes: Mapping[str, int]) -> None:
-    """Samples of a tar follow each other from its start, jpg before json, and end before the tar does."""
-    starts, ends = index["offset"].to_numpy(), _end(index["json_offset"], index["json_size"]).to_numpy()
-    new = index["shard"].to_numpy() != index["shard"].shift().to_numpy(dtype=object)
-    expected = np.where(new, 0, np.concatenate([[0], ends[:-1]]))
-    jpg_ends = _end(index["jpg_offset"], index["jpg_size"]).to_numpy()
-    wrong = (starts != expected) | (index["jpg_offset"] < starts + _BLOCK) | (index["json_offset"] < jpg_ends + _BLOCK)
-    wrong |= (index["jpg_size"] < 0) | (index["json_size"] < 0) | (ends > index["shard"].map(sizes).to_numpy())
-    if wrong.any():
-        row = index.iloc[int(np.argmax(wrong))]
-        raise DataError(f"{path}: {row['key']!r} cannot lie there in {row['shard']}: wrong order or damaged. {_AGAIN}")
+        raise DataError(f"{path}: {path.stat().st_size} bytes, recorded are {size}: cut or swapped. {AGAIN}")
 
 
 def verify(manifest: str | Path) -> None:
     """Read all tars of a manifest.json: sha256, and members against the index; DataError names shard and key."""
-    with ShardReader(manifest) as reader:
+    with TarReader(manifest) as reader:
         for shard in shards_of(reader.manifest):
             path = reader.folder / shard["file"]
             if sha256_file(path) != shard["sha256"]:
-                damaged = reader.damaged(shard["file"]) or [f"{path}: damaged outside of all samples. {_AGAIN}"]
+                damaged = reader.damaged(shard["file"]) or [f"{path}: damaged outside of all samples. {AGAIN}"]
                 raise DataError(f"{path}: its sha256 is not the recorded one; {len(damaged)} damaged. First: {damaged[0]}")
-            _check_members(path, reader.index[reader.index["shard"] == shard["file"]]["key"].tolist())
+            keys = reader.index[reader.index["shard"] == shard["file"]]["key"].tolist()
+            _check_members(path, keys, reader.layout.members)
 
 
-def _check_members(path: Path, keys: list[str]) -> None:
+def _check_members(path: Path, keys: list[str], members: Mapping[str, str]) -> None:
     """Refuse a tar whose members are not those of the index, each once and in its order."""
     with tarfile.open(path) as tar:
         found = [member.name for member in tar]
-    expected = [f"{key}.{suffix}" for key in keys for suffix in ("jpg", "json")]
+    expected = [f"{key}.{suffix}" for key in keys for suffix in members.values()]
     if found == expected:
         return
     twice = pd.Index(found)[pd.Index(found).duplicated()]
     if len(twice):
-        raise DataError(f"{path}: holds {twice[0]!r} twice. {_AGAIN}")
+        raise DataError(f"{path}: holds {twice[0]!r} twice. {AGAIN}")
     place = next((n for n, (one, other) in enumerate(zip(found, expected, strict=False)) if one != other), len(found))
     if place >= len(expected):
-        raise DataError(f"{path}: holds {found[len(expected)]!r}, which the index does not know. {_AGAIN}")
+        raise DataError(f"{path}: holds {found[len(expected)]!r}, which the index does not know. {AGAIN}")
     instead = repr(found[place]) if place < len(found) else "nothing"
-    raise DataError(f"{path}: holds {instead} where {expected[place]!r} should be: missing or in wrong order. {_AGAIN}")
+    raise DataError(f"{path}: holds {instead} where {expected[place]!r} should be: missing or in wrong order. {AGAIN}")

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lib.data.reader import INDEX_FILE, read_manifest, shards_of, verify
-from lib.data.shards import remove_stale
+from lib.data.reader import verify
+from lib.data.tar_index import INDEX_FILE, read_manifest, shards_of
+from lib.data.tar_writer import remove_stale
 from lib.files import DataError, atomic, read_json, sha256_file
 from lib.provenance import identity
 

@@ -104,7 +104,10 @@ class Sizes:
                 return float(read_json(drawn)["frames"])
             except (DataError, KeyError, TypeError):
                 pass
-        return frames([entry.split], self._study.shardsets[entry.shardset].stride)
+        shardset = self._study.shardsets[entry.shardset]
+        if shardset.kind == "clips":
+            return _drawn_clips(self._study, wildcards["dataset"], entry.split)
+        return frames([entry.split], shardset.stride)
 
 
 def _size(rule: str, case: Case) -> Size:
@@ -202,7 +205,7 @@ def _track(case: Case) -> Size:
 def _embed(case: Case) -> Size:
     entry = case.settings["featureset"]
     names = [entry["kind"], entry.get("model") or entry.get("appearance", {}).get("model")]
-    frames = case.frames(entry["splits"], 1, chunked=True)
+    frames = case.frames(entry.get("splits"), 1, chunked=True)
     return Size(frames, (f"embed {' '.join(filter(None, names))}", f"embed {entry['kind']}"), "frames")
 
 
@@ -217,6 +220,8 @@ def _download(case: Case) -> Size:
 
 def _shard(case: Case) -> Size:
     entry = case.settings["shardset"]
+    if entry.get("kind") == "clips":
+        return Size(case.frames(entry["splits"], 1), ("shard clips",), "frames")
     with_tracks = " with tracks" if entry["tracks"] else ""
     return Size(case.frames(entry["splits"], entry["stride"]), (f"shard{with_tracks}", "shard"), "frames")
 
@@ -244,6 +249,7 @@ _SIZES: dict[str, Callable[[Case], Size]] = {
     "track": _track,
     "embed": _embed,
     "shard": _shard,
+    "shard_clips": _shard,
     "train": _train,
     "predict": _predict,
     "export_predictions": _export,
@@ -260,6 +266,12 @@ def _drawn(study: Study, dataset: str, splits: Collection[str] | None, stride: i
         return None
     videos = sum(number for split, number in source.videos.items() if splits is None or split in splits)
     return videos * max(1.0, sum(source.seconds) / 2 * source.fps / stride) or None
+
+
+def _drawn_clips(study: Study, dataset: str, split: str) -> float | None:
+    """Clips of a split of a world, from its settings; None for other data before its arms are drawn."""
+    source = study.datasets[dataset].source if dataset in study.datasets else None
+    return float(source.videos.get(split, 0)) or None if isinstance(source, WorldSource) else None
 
 
 def _recorded(source: Mapping[str, float] | None, splits: Collection[str] | None, stride: int) -> float | None:

@@ -20,6 +20,7 @@ from lib.reporting.ranking import Ranking
 from lib.reporting.style import COLOURS, DARK, LINES, MUTED, figure, wrapped
 
 ROW_HEIGHT, LEGEND_LINE, LABEL_WIDTH = 0.3, 0.17, 34  # inches, inches, characters
+_TEMPLATES = 10  # panels of templates at most
 PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 
 
@@ -189,10 +190,14 @@ def _count_bars(ax: Axes, rows: list[dict[str, Any]], key: str) -> None:
 def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: ReportSettings) -> None:
     """Requested and achieved share of frames and instances per class and arm, one panel per class.
 
+    Of arms over clips: share of clips, of queries, and of the queries of the commonest templates.
+
     counts: contents of seed=…counts.json, one per arm in the order shown. The outline is what was asked for, the bars are
-    what came out; the figures are frames.
+    what came out; the figures are frames, clips or queries.
     """
-    classes = list(dict.fromkeys(name for one in counts for name in one["classes"]))
+    panels = [clip_shares(one) if "clips" in one else one["classes"] for one in counts]
+    classes = list(dict.fromkeys(name for one in panels for name in one))
+    what = "clips" if any("clips" in one for one in counts) else "frames"
     labels = [wrapped(str(one["arm"]), 24) for one in counts]
     columns = min(len(classes), 4)
     lines = -(-len(classes) // columns)
@@ -201,32 +206,53 @@ def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: Repo
         grid = drawn.subplots(lines, columns, sharey=True, sharex=True, squeeze=False)
         for ax in grid.flat[len(classes) :]:
             ax.set_visible(False)
+        for ax in grid.flat[max(0, len(classes) - columns) : len(classes)]:
+            ax.tick_params(axis="x", labelbottom=True)  # also above a place that is left empty
         for ax, name in zip(grid.flat, classes, strict=False):
-            _share_bars(ax, [one["classes"].get(name) for one in counts])
+            _share_bars(ax, [one.get(name) for one in panels])
             ax.set_title(wrapped(name, 28))
         grid[0][0].set_yticks(range(len(counts)), labels)
         grid[0][0].set_ylim(len(counts) - 0.4, -0.6)
         grid[0][0].set_xlim(0, 1.45)
         entries = [
-            Patch(facecolor="none", edgecolor=DARK, label="frames asked for"),
-            Patch(facecolor=LINES[0], label="frames kept (and their number)"),
-            Patch(facecolor=LINES[1], label="instances kept"),
+            Patch(facecolor="none", edgecolor=DARK, label=f"{what} asked for"),
+            Patch(facecolor=LINES[0], label=f"{what if what == 'frames' else 'clips, queries'} kept (and their number)"),
         ]
+        entries += [Patch(facecolor=LINES[1], label="instances kept")] if what == "frames" else []
         drawn.legend(handles=entries, loc="outside lower left", ncols=3, frameon=False)
 
 
+def clip_shares(counted: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the panels of an arm over clips show: of clips, queries and the commonest templates the share and the number."""
+    background = counted["background"]
+    found = {"clips": _share_of(counted["clips"], counted["pool_clips"])}
+    if background["requested"] is not None and background["pool"]:
+        found["clips"]["fraction"] = background["requested"] / background["pool"]
+    found["queries"] = _share_of(counted["queries"], counted["pool_queries"])
+    named = [(one["pool_queries"], name) for name, one in counted["templates"].items() if name]
+    for _, name in sorted(named, key=lambda pair: (-pair[0], pair[1]))[:_TEMPLATES]:
+        one = counted["templates"][name]
+        found[name] = _share_of(one["queries"], one["pool_queries"])
+    return found
+
+
+def _share_of(number: int, pool: int) -> dict[str, Any]:
+    return {"achieved_fraction": number / pool if pool else 0.0, "frames": number}
+
+
 def _share_bars(ax: Axes, per_arm: Sequence[dict[str, Any] | None]) -> None:
+    higher = 0.17 if any(one and one.get("pool_instances") for one in per_arm) else 0.0  # room for the bar of instances
     for place, one in enumerate(per_arm):
         if one is None:
             continue
         asked, came = one.get("fraction"), one["achieved_fraction"]  # a control of another arm's size asks for no fraction
-        ax.barh(place - 0.17, came, height=0.3, color=LINES[0])
+        ax.barh(place - higher, came, height=0.3, color=LINES[0])
         if one.get("pool_instances"):
-            ax.barh(place + 0.17, one["instances"] / one["pool_instances"], height=0.3, color=LINES[1])
+            ax.barh(place + higher, one["instances"] / one["pool_instances"], height=0.3, color=LINES[1])
         if asked is not None:
-            ax.barh(place - 0.17, asked, height=0.3, facecolor="none", edgecolor=DARK, linewidth=1)
+            ax.barh(place - higher, asked, height=0.3, facecolor="none", edgecolor=DARK, linewidth=1)
         end = max(came, asked or 0.0)
-        ax.text(end + 0.03, place - 0.17, f"{one['frames']:,}", va="center", fontsize=7.5, color=DARK)
+        ax.text(end + 0.03, place - higher, f"{one['frames']:,}", va="center", fontsize=7.5, color=DARK)
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([0, 0.5, 1.0], ["0", "50 %", "100 %"])

@@ -18,6 +18,7 @@ PROGRAMS = (
     "plan",
     "subsample",
     "shards",
+    "feature_shards",
     "decode",
     "coco_scores",
     "temporal",

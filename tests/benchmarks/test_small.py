@@ -85,6 +85,11 @@ def test_shards() -> None:
     assert len(facts) == 2 and all(facts.values())
 
 
+def test_feature_shards() -> None:
+    result = run("feature_shards")
+    assert result.facts == {"the same batches, bit for bit": True} and all(row.ours > 0 for row in result.rows)
+
+
 @pytest.mark.slow
 def test_decode() -> None:
     facts = run("decode").facts

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.data.reader import INDEX_SCHEMA, VERSION, manifest_digest
 from lib.data.samples import Sample
 from lib.data.shards import write_tar
+from lib.data.tar_index import INDEX_SCHEMA, VERSION, manifest_digest
 from lib.files import atomic, read_json, sha256_file, write_json
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.data.reader import ShardReader, read_shardset, verify
-from lib.data.shards import tar_header, write_tar
+from lib.data.reader import ShardReader, verify
+from lib.data.shards import write_tar
+from lib.data.tar_index import read_shardset
+from lib.data.tar_writer import tar_header
 from lib.files import DataError, read_json, sha256_file, write_json
 from tests.lib.data import packed
 

@@ -79,3 +79,15 @@ def test_what_is_not_positive_and_finite_is_refused_by_name(field: str, value: o
     good = {"stride": 16, "window": 16, "fps": 30, "duration": 20.0}
     with pytest.raises(DataError, match=rf"{field} must be a positive, finite number, got .*Hint: "):
         TimeGrid(**{**good, field: value})
+
+
+def test_parts_of_a_grid_keep_their_seconds() -> None:
+    """Reference: the seconds of the same steps of the whole grid; 10 steps, of which 2, 5 and 8 are a third."""
+    whole = TimeGrid(4.0, 8.0, 2.0, 22.0)
+    third = whole.part(2, 3)
+    assert (whole.count, third.count) == (10, 3) and third.offset == 8.0 and third.stride == 12.0
+    assert third.seconds([0, 1, 2]) == pytest.approx(whole.seconds([2, 5, 8]))
+    assert third.steps(third.seconds([0.25, 1.75])) == pytest.approx([0.25, 1.75])
+    assert third.part(1).seconds(0) == pytest.approx(whole.seconds(5))
+    with pytest.raises(DataError, match="offset"):
+        TimeGrid(4.0, 8.0, 2.0, 22.0, -1.0)

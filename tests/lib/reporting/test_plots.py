@@ -56,3 +56,15 @@ def test_long_names_are_wrapped_and_kept_whole() -> None:
     assert style.wrapped("short", 10) == "short"
     assert style.wrapped("one two three", 7) == "one two\nthree"
     assert style.wrapped("a" * 25, 10).replace("\n", "") == "a" * 25
+
+
+def test_arms_over_clips_are_drawn_by_clips_queries_and_templates(tmp_path):
+    """Reference: shares worked out by hand; without classes there was no panel, and no picture."""
+    counted = {"arm": "half", "classes": {}, "background": {"pool": 8, "requested": 4, "achieved": 4}}
+    counted |= {"clips": 4, "pool_clips": 8, "queries": 9, "pool_queries": 12}
+    counted["templates"] = {"": {"queries": 1, "pool_queries": 2}, "put X": {"queries": 8, "pool_queries": 10}}
+    shares = plots.clip_shares(counted)
+    assert list(shares) == ["clips", "queries", "put X"] and shares["clips"]["fraction"] == 0.5
+    assert [one["achieved_fraction"] for one in shares.values()] == [0.5, 0.75, 0.8]
+    plots.counts_figure([counted], tmp_path / "arms.png", ReportSettings())
+    assert (tmp_path / "arms.png").stat().st_size > 5000
