@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from lib import provenance
-from lib.config.embed import Featureset, LightClips, LightText, ModelClips, ModelText, Objects
+from lib.config.embed import Featureset, LightClips, LightText, ModelClips, ModelText, Objects, Planted
 from lib.data.chunks import chunk_of
 from lib.data.features import Features, facts_of, write_features
 from lib.tables import read_table
@@ -54,6 +54,10 @@ def encoded(featureset: Featureset, videos: pd.DataFrame, given: argparse.Namesp
     """The features of a chunk's videos; encoders, and the libraries behind them, are imported when they are needed."""
     if isinstance(featureset, LightClips | ModelClips):
         return of_clips(featureset, videos, place)
+    if isinstance(featureset, Planted):
+        from lib.perception.planted import plant
+
+        return plant(videos, read_table(given.queries, "queries"), featureset, place)
     if isinstance(featureset, LightText | ModelText):
         return of_texts(featureset, videos, given.queries, place)
     return of_objects(featureset, videos, given.tracks, place)

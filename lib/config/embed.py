@@ -132,8 +132,34 @@ class Objects(GridSection):
         return 128 + 4 + 1 + (self.class_width if self.class_names == "hashed" else 0)
 
 
+class Planted(GridSection):
+    """Made up from the answers: noise, in which the steps of an answer show the direction of its query's words.
+
+    For controls only: real annotations, and a known strength of what there is to find. A model on such features says
+    nothing of videos; a board with them says so by the name of its featureset.
+    """
+
+    needs_pictures: ClassVar[bool] = False
+    kind: Literal["planted"] = Field(description="Signals planted in noise, from the truth.")
+    table: Literal["queries"] = Field("queries", description="Whose answers are planted.")
+    width: int = Field(128, ge=8, le=4096, description="Numbers of one step, or of one object.")
+    strength: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="Length of the planted direction, that of a step's noise being 1; 0 = nothing to find, higher = easier.",
+    )
+    objects: int = Field(
+        0, ge=0, le=64, description="0 = in clip features [T, D]; K = in one of K objects of a step [T, K, D]."
+    )
+    shuffled: bool = Field(
+        False, description="true = the steps of each video are mixed: a model that still finds answers sees a leak."
+    )
+    seed: int = Field(0, ge=0, description="Of the noise and of the mixing.")
+
+
 # One class a kind; a kind whose features stand as files belongs here too.
 Featureset = Annotated[
-    LightClips | ModelClips | LightText | ModelText | Objects,
+    LightClips | ModelClips | LightText | ModelText | Objects | Planted,
     Field(discriminator="kind"),
 ]

@@ -32,6 +32,8 @@ class FeatureSection(Section):
 class GridSection(FeatureSection):
     """Featuresets with a step of time for every `stride` frames."""
 
+    needs_pictures: ClassVar[bool] = True
+
     stride: int = Field(
         16, ge=1, description="Frames from one step to the next; higher = fewer steps, and answers that fall between them."
     )

@@ -103,7 +103,7 @@ class Inputs:
     def embedded_tracks(self, wildcards: Wildcards) -> str | list[str]:
         """The tracks of a featureset that is about objects. ConfigError where it looks at pixels and there are none."""
         featureset = self.study.find("featuresets", wildcards.featureset)
-        if isinstance(featureset, GridSection):
+        if isinstance(featureset, GridSection) and featureset.needs_pictures:
             place = f"featuresets.{wildcards.featureset}: kind {featureset.kind}"
             self._refuse_without_pictures(wildcards.dataset, place, "take features that stand as files")
         if not isinstance(featureset, Objects):

@@ -215,7 +215,11 @@ class Jobs:
         """The picture of windows of one row. ConfigError for a task that predicts none."""
         if not self._of_windows(wildcards):
             raise ConfigError(f"variant {wildcards.variant!r} predicts no windows in time. Hint: one of task grounding.")
-        values = {"splits": self.study.predict.splits, "seed": self.study.evaluate.seed, "title": f"{wildcards.variant}: predicted and true windows"}
+        values = {
+            "splits": self.study.predict.splits,
+            "seed": self.study.evaluate.seed,
+            "title": f"{wildcards.variant}: predicted and true windows",
+        }
         return self._text("report", values | {"report": identity(self.study.report)})
 
     def submission(self, wildcards: Wildcards) -> str:

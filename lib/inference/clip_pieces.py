@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lib.config.predict import View
-from lib.data.clip_samples import ClipSample
 from lib.data.time_grid import TimeGrid
+
+if TYPE_CHECKING:
+    from lib.data.clip_samples import ClipSample
 
 Place = tuple[int, tuple[int, int, int], tuple[float, float, float, float]]
 """Number of the view, the piece, the clip's grid: plain values, for what moves a batch to a device looks at each value."""

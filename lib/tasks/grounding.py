@@ -73,7 +73,7 @@ def _card(job: TrainJob, settings: GroundingSettings, reader: ClipReader) -> dic
     return card | {"max_steps": settings.max_steps, "candidates": settings.candidates.model_dump(), **_NO_PICTURES}
 
 
-_NO_PICTURES: dict[str, Any] = {"class_names": [], "input_size": 0}
+_NO_PICTURES: dict[str, Any] = {"class_names": []}
 
 
 def _parts(job: TrainJob, settings: GroundingSettings, reader: ClipReader, keys: list[str]) -> Parts:
