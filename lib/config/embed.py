@@ -147,7 +147,7 @@ class Planted(GridSection):
         1.0,
         ge=0,
         le=100,
-        description="Length of the planted direction, that of a step's noise being 1; 0 = nothing to find, higher = easier.",
+        description="Length of the planted direction, a step's noise having 1; 0 = nothing to find, higher = easier.",
     )
     objects: int = Field(
         0, ge=0, le=64, description="0 = in clip features [T, D]; K = in one of K objects of a step [T, K, D]."

@@ -14,7 +14,7 @@ from lib.config.base import ConfigError, canonical, identity
 from lib.config.detect import Detector, ModelDetector
 from lib.config.predict import told_of_boxes, told_of_windows
 from lib.config.study import Study
-from lib.config.tasks import TASKS, WINDOWS
+from lib.config.tasks import DRAWN, TASKS, WINDOWS
 from lib.config.track import is_floor
 
 RECIPES = {"download": 2, "detect": 1, "track": 1, "embed": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
@@ -120,7 +120,13 @@ class Jobs:
     def export_predictions(self, wildcards: Wildcards) -> str:
         predict = self.study.predict
         values = {"export": identity(self.study.export), "splits": predict.splits, "stride": predict.stride}
-        values["table"] = TASKS[self.study.find("variants", wildcards.variant).task].predictions
+        task = self.study.find("variants", wildcards.variant).task
+        values["table"] = TASKS[task].predictions
+        if values["table"] not in DRAWN:
+            raise ConfigError(
+                f"exports/{wildcards.dataset}/{wildcards.variant}: task {task} predicts {values['table']}; only boxes and "
+                "masks are drawn. Hint: results/predictions/ has them, results/figures/ pictures."
+            )
         return self._text("export", values)
 
     def export_tracks(self, wildcards: Wildcards) -> str:

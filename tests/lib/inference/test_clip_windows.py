@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def test_pieces_hold_every_step_of_their_phase_and_overlap_by_half(steps: int, e
         found = pieces(steps, View(every=every, phase=phase), 64)
         held = [[piece.first + piece.every * place for place in range(piece.count)] for piece in found]
         assert all(0 < len(one) <= 64 and max(one) < steps for one in held)
-        assert all(after[0] - before[0] <= 32 * every for before, after in zip(held, held[1:], strict=False))
+        assert all(after[0] - before[0] <= 32 * every for before, after in pairwise(held))
         seen |= {step for one in held for step in one}
     assert seen == set(range(steps))
 

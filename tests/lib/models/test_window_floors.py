@@ -41,7 +41,7 @@ def test_chance_has_the_lengths_of_the_training_and_depends_on_the_query_alone()
 
 
 def test_what_is_no_floor_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unknown kind 'piror'. Hint: did you mean 'prior'"):
+    with pytest.raises(ConfigError, match=r"unknown kind 'piror'. Hint: did you mean 'prior'"):
         fit("piror", [], seed=0)
     with pytest.raises(DataError, match="no training query has a window"):
         fit("chance", [], seed=0)
