@@ -41,6 +41,7 @@ def collated(clips: Sequence[list[tuple[list[Any], Place]]]) -> dict[str, Any]:
     parts = [part for clip in clips for part in clip]
     batch = collate([made for made, _ in parts])
     batch.pop("grids", None)  # `places` has their numbers; frozen as they are, nothing moves them to a device
+    batch["keys"] = [f"{video}/{query}" for video, query in zip(batch["videos"], batch["queries"], strict=True)]
     return batch | {"places": [place for made, place in parts for _ in made]}
 
 
