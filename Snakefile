@@ -27,6 +27,7 @@ rule all:
         targets("figures"),
         targets("exports"),
         targets("summaries"),
+        targets("submissions"),
 
 
 include: "rules/download.smk"
@@ -39,6 +40,7 @@ include: "rules/subsample.smk"
 include: "rules/train.smk"
 include: "rules/predict.smk"
 include: "rules/export.smk"
+include: "rules/submission.smk"
 include: "rules/evaluate.smk"
 include: "rules/leaderboard.smk"
 include: "rules/compare.smk"

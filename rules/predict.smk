@@ -1,6 +1,7 @@
 # Predict: what one trained variant says of the test videos (boxes, …), plain or merged over test-time views. [GPU]
 #
-# NEEDS    the model and the manifest of the dataset that it is tested on; its samples, where the task reads those
+# NEEDS    the model and the manifest of the dataset that it is tested on; its samples, where the task reads those; of an
+#          ensemble the predictions of its members
 # MAKES    tta={tta}.parquet (the columns of the task's predictions: lib/config/tasks.py, lib/tables.py)
 
 
@@ -10,6 +11,7 @@ rule predict:
         classes="results/videos/{dataset}/classes.json",
         model=inputs.tested_model,
         shards=inputs.tested_shards,
+        members=inputs.member_predictions,
     output:
         predictions="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.parquet",
         meta="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.meta.json",
@@ -31,4 +33,4 @@ rule predict:
     shell:
         "python -m workflow_scripts.predict --settings {params.settings:q} --manifest {input.manifest:q}"
         " --classes {input.classes:q} --model {input.model:q} --shards {input.shards:q} --seed {wildcards.seed:q}"
-        " --output {output.predictions:q} > {log:q} 2>&1"
+        " --members {input.members:q} --output {output.predictions:q} > {log:q} 2>&1"

@@ -1,7 +1,9 @@
 # Report: pictures for `snakemake --report`: how trainings went, and what the arms of a study hold; and a summary per run.
 #
-# NEEDS    history.csv and model.json of a trained variant; counts of the arms; scores and drawn videos of a run
+# NEEDS    history.csv and model.json of a trained variant; counts of the arms; scores and drawn videos of a run;
+#          predicted windows and true ones
 # MAKES    curves.png, and arms/seed={seed}.png. Restyling them never trains again. summary.json and class_info.json
+#          {board}.lengths.png and tta={tta}.windows.png, of tasks that predict windows in time
 
 
 rule plot_curves:
@@ -72,6 +74,81 @@ rule plot_arms:
     shell:
         "python -m workflow_scripts.report arms --settings {params.settings:q} --counts {input.counts:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+rule plot_lengths:
+    input:
+        manifest="results/videos/{dataset}/manifest.parquet",
+        queries="results/videos/{dataset}/truth/queries.parquet",
+        predictions=inputs.board_predictions,
+    output:
+        report(
+            "results/figures/{dataset}/{board}.lengths.png",
+            caption="report/lengths.rst",
+            category="Grounding",
+            subcategory="{dataset}",
+            labels={"board": "{board}", "figure": "recall by length of the answer"},
+        ),
+    log:
+        "results/logs/figures/{dataset}/{board}.lengths.log",
+    benchmark:
+        "results/benchmarks/figures/{dataset}/{board}.lengths.tsv"
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    params:
+        settings=jobs.lengths,
+        code=inputs.code(
+            "workflow_scripts/report.py",
+            "lib/reporting/grounding_report.py",
+            "lib/reporting/grounding_figures.py",
+            "lib/reporting/style.py",
+            "lib/metrics/grounding.py",
+        ),
+    message:
+        "Plotting recall by length of the answer for board {wildcards.board} of {wildcards.dataset}."
+    shell:
+        "python -m workflow_scripts.report lengths --settings {params.settings:q} --manifest {input.manifest:q}"
+        " --truth {input.queries:q} --predictions {input.predictions:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule plot_windows:
+    input:
+        manifest="results/videos/{dataset}/manifest.parquet",
+        queries="results/videos/{dataset}/truth/queries.parquet",
+        predictions="results/predictions/{dataset}/{variant}/seed={seed}/tta={tta}.parquet",
+    output:
+        report(
+            "results/figures/{dataset}/{variant}/seed={seed}/tta={tta}.windows.png",
+            caption="report/windows.rst",
+            category="Grounding",
+            subcategory="{dataset}",
+            labels={
+                "variant": "{variant}",
+                "seed": "{seed}",
+                "figure": "windows of a few queries",
+            },
+        ),
+    log:
+        "results/logs/figures/{dataset}/{variant}/seed={seed}/tta={tta}.windows.log",
+    benchmark:
+        "results/benchmarks/figures/{dataset}/{variant}/seed={seed}/tta={tta}.windows.tsv"
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    params:
+        settings=jobs.windows,
+        code=inputs.code(
+            "workflow_scripts/report.py",
+            "lib/reporting/grounding_report.py",
+            "lib/reporting/grounding_figures.py",
+            "lib/reporting/style.py",
+        ),
+    message:
+        "Plotting windows of {wildcards.variant} on {wildcards.dataset}, seed {wildcards.seed}, views {wildcards.tta}."
+    shell:
+        "python -m workflow_scripts.report windows --settings {params.settings:q} --manifest {input.manifest:q}"
+        " --truth {input.queries:q} --predictions {input.predictions:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule summarise:

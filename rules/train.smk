@@ -1,4 +1,4 @@
-# Train: one variant with one seed; floors are fitted and pretrained weights carded here too, so that all go one way.
+# Train: one variant with one seed; floors are fitted, pretrained weights and ensembles carded here too, so that all go one way.
 #
 # NEEDS    the arm's frames, the shards they lie in, starting weights where asked
 # MAKES    model.weights, model.json (format, class names, input size, sha256, status), history.csv, meta.json.
@@ -10,6 +10,7 @@ rule train:
         subset=inputs.train_subset,
         shards=inputs.train_shards,
         weights=inputs.train_weights,
+        members=inputs.member_models,
     output:
         weights="results/train/{dataset}/{variant}/seed={seed}/model.weights",
         card="results/train/{dataset}/{variant}/seed={seed}/model.json",
@@ -34,5 +35,5 @@ rule train:
     shell:
         "python -m workflow_scripts.train --settings {params.settings:q} --seed {wildcards.seed:q}"
         " --subset {input.subset:q} --shards {input.shards:q} --weights {input.weights:q}"
-        " --threads {threads:q} --attempt {resources.attempt_number:q} --runtime {resources.runtime:q}"
+        " --members {input.members:q} --threads {threads:q} --attempt {resources.attempt_number:q} --runtime {resources.runtime:q}"
         " --output {output.card:q} > {log:q} 2>&1"

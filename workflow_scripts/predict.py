@@ -72,6 +72,7 @@ def _arguments() -> argparse.ArgumentParser:
     rule.add_argument("--manifest", type=Path)
     rule.add_argument("--classes", type=Path)
     rule.add_argument("--shards", type=Path, nargs="?", help="manifest of the shards whose samples are predicted")
+    rule.add_argument("--members", type=Path, nargs="*", default=[], help="predictions that an ensemble merges")
     rule.add_argument("--seed", type=int)
     rule.add_argument("--output", type=Path)
     return arguments
@@ -116,7 +117,7 @@ def by_hand(given: argparse.Namespace) -> None:
 
 def as_the_rule(given: argparse.Namespace) -> None:
     """One trained variant over the test videos of a dataset, plain or merged over test-time views."""
-    card = read_json(given.model)
+    card, kind = read_json(given.model), TASKS[given.settings["task"]].predictions
     job = PredictJob(
         settings=given.settings,
         seed=given.seed,
@@ -125,14 +126,15 @@ def as_the_rule(given: argparse.Namespace) -> None:
         shards=given.shards,
         model=given.model.parent / "model.weights",
         card=card,
+        members=tuple(read_table(path, kind) for path in given.members),
     )
-    predictions = task(given.settings["task"]).predict(job)
-    write_table(given.output, predictions, TASKS[given.settings["task"]].predictions)
+    write_table(given.output, task(given.settings["task"]).predict(job), kind)
+    inputs = {"manifest": given.manifest, "model": given.model, "shards": given.shards, "members": given.members}
     provenance.record(
         [given.output],
         stage="predict",
         settings=given.settings | {"seed": given.seed},
-        inputs={"manifest": given.manifest, "model": given.model} | ({"shards": given.shards} if given.shards else {}),
+        inputs={role: file for role, file in inputs.items() if file},
         extra={"status": card["status"]},
     )
 

@@ -35,13 +35,22 @@ def main() -> None:
     run.add_argument("--scores", type=Path, required=True, help="its scores on test")
     run.add_argument("--counts", type=Path, nargs="?", help="counts of its arm")
     run.add_argument("--exports", type=Path, nargs="?", help="index.json of its drawn videos")
-    for figure in (curves, components, arms, run):
+    lengths = figures.add_parser("lengths", help="recall of a board's rows by length of the answer")
+    windows = figures.add_parser("windows", help="predicted and true windows of a few queries")
+    for figure in (lengths, windows):
+        figure.add_argument("--manifest", type=Path, required=True)
+        figure.add_argument("--truth", type=Path, required=True, help="queries.parquet")
+        figure.add_argument("--predictions", type=Path, nargs="+", required=True, help="windows, row by row, seed by seed")
+    for figure in (curves, components, arms, run, lengths, windows):
         _program.add_settings(figure)
         figure.add_argument("--output", type=Path, required=True)
     given = arguments.parse_args()
 
     if given.figure == "summary":
         write_summary(given)
+        return
+    if given.figure in ("lengths", "windows"):
+        draw_grounding(given)
         return
     from lib.history import history_frame  # here: a summary needs no matplotlib
     from lib.reporting.curves import components_figure, curves_figure
@@ -55,6 +64,20 @@ def main() -> None:
         components_figure(history_frame(given.history), given.output, settings)
     else:
         counts_figure([read_json(path) for path in given.counts], given.output, settings)
+
+
+def draw_grounding(given: Namespace) -> None:
+    """Draw recall by length, or windows of a few queries."""
+    from lib.reporting.grounding_report import draw_lengths, draw_windows, tested
+    from lib.tables import read_table
+
+    told, manifest = given.settings, read_table(given.manifest, "manifest")
+    truth = tested(read_table(given.truth, "queries"), manifest, told["splits"])
+    tables = [read_table(path, "windows") for path in given.predictions]
+    if given.figure == "lengths":
+        draw_lengths(told, truth, tables, given.output, title=told["title"])
+    else:
+        draw_windows(told, truth, manifest, tables[0], given.output, title=told["title"])
 
 
 def write_summary(given: Namespace) -> None:

@@ -37,7 +37,8 @@ from lib.runs import attempts, finished, ownership, running
 from lib.tasks import Trained, TrainJob, task
 from workflow_scripts import _program
 
-SUFFIXES = {"ultralytics": ".pt", "onnx": ".onnx", "rfdetr": ".pth", "floor": ".json", "safetensors": ".safetensors"}
+SUFFIXES = {"ultralytics": ".pt", "onnx": ".onnx", "rfdetr": ".pth", "floor": ".json", "safetensors": ".safetensors",
+            "ensemble": ".json"}  # fmt: skip
 
 
 def main() -> None:
@@ -50,6 +51,7 @@ def main() -> None:
     folder = given.output.parent
     files = {role: getattr(given, role) for role in ("subset", "shards", "weights")}
     inputs: dict[str, Any] = {role: path for role, path in files.items() if path is not None}
+    inputs |= {"members": given.members} if given.members else {}
     if given.data is not None:
         inputs |= {"data": annotation_files(given.data)}  # by content; of the images, by their names in it
     sources = provenance.identities(inputs)
@@ -60,6 +62,7 @@ def main() -> None:
         subset=given.subset,
         shards=given.shards,
         weights=given.weights,
+        members=tuple(given.members),
         data=given.data,
         folder=folder,
         threads=given.threads,
@@ -109,6 +112,7 @@ def _arguments() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--weights", type=Path, nargs="?", help="card of the weights to start from (or to take as they are)"
     )
+    arguments.add_argument("--members", type=Path, nargs="*", default=[], help="cards of the members of an ensemble")
     arguments.add_argument(
         "--data", type=Path, help="in place of both: a folder in RF-DETR's layout (train, valid), read where it lies"
     )

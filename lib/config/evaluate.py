@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from lib.config.base import Section
@@ -36,6 +38,12 @@ class EvaluateSettings(Section):
         lt=1.0,
         description="Share of a tracked box inside an ignored region above which it is no false alarm; raising it forgives "
         "less; null = only boxes that match an ignored one are forgiven (MOTChallenge's rule).",
+    )
+    queries_by: Literal["template", "evidence", "length"] = Field(
+        "template",
+        json_schema_extra={"added": True},
+        description="By what boards tell queries apart: their template, what carries their evidence, or how long the "
+        "answer is. Scores on disk have all three.",
     )
     draws: int = Field(
         1000,

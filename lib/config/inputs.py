@@ -179,6 +179,17 @@ class Inputs:
         )
         return f"results/weights/{weights}/weights.json" if weights else []
 
+    def member_models(self, wildcards: Wildcards) -> list[str]:
+        """Cards of the members of an ensemble that is tested on this dataset."""
+        members = self.study.members_of(wildcards.variant)
+        return [_model(self.study.trained_on(name, wildcards.dataset), name, seed) for name, seed in members]
+
+    def member_predictions(self, wildcards: Wildcards) -> list[str]:
+        """Predictions of the members of an ensemble, in the same views."""
+        folder = f"results/predictions/{wildcards.dataset}"
+        members = self.study.members_of(wildcards.variant)
+        return [f"{folder}/{name}/seed={seed}/tta={wildcards.tta}.parquet" for name, seed in members]
+
     def tested_model(self, wildcards: Wildcards) -> str:
         on = self.study.trained_on(wildcards.variant, wildcards.dataset)
         return _model(on, wildcards.variant, wildcards.seed)
@@ -203,7 +214,7 @@ class Inputs:
         ConfigError when no split of the prediction is packed in them.
         """
         variant = self.study.find("variants", wildcards.variant)
-        if not TASKS[variant.task].shards:
+        if not TASKS[variant.task].shards or variant.kind == "ensemble":
             return []
         shardset = self._shardset(wildcards.variant)
         if shardset is None:
@@ -236,6 +247,12 @@ class Inputs:
             return [f"{folder}/{one}/{other}/tracks.{kind}" for one, other in pairs for kind in ("json", "units.parquet")]
         files = [file for variant in board.variants for file in self._row_files(wildcards.dataset, variant, board.tta)]
         return list(dict.fromkeys(files))  # two rows may share an arm
+
+    def board_predictions(self, wildcards: Wildcards) -> list[str]:
+        """Windows that the rows of a board predict, seed by seed, in the order of Jobs.lengths."""
+        folder = f"results/predictions/{wildcards.dataset}"
+        rows = Jobs(self.study).window_rows(wildcards)
+        return [f"{folder}/{row['variant']}/seed={seed}/tta={row['tta']}.parquet" for row in rows for seed in row["seeds"]]
 
     def _row_files(self, dataset: str, variant: str, ttas: Sequence[str]) -> list[str]:
         on, arm = self.study.trained_on(variant, dataset), self.study.variants[variant].arm

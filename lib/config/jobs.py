@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from lib.config.base import ConfigError, canonical, identity
 from lib.config.detect import Detector, ModelDetector
+from lib.config.predict import told_of_boxes, told_of_windows
 from lib.config.study import Study
-from lib.config.tasks import TASKS
+from lib.config.tasks import DRAWN, TASKS, WINDOWS
 from lib.config.track import is_floor
 
 RECIPES = {"download": 2, "detect": 1, "track": 1, "embed": 1, "shard": 2, "subsample": 1, "train": 1, "predict": 1}
@@ -103,17 +104,29 @@ class Jobs:
         training = identity(self.study.training_of(wildcards.variant))
         if variant.kind in ("floor", "pretrained") and variant.floor != "untrained":
             training = {key: training[key] for key in ("imgsz",) if key in training}  # all that reaches a floor
+        if variant.kind == "ensemble":
+            members = [f"{name}/seed={seed}" for name, seed in self.study.members_of(wildcards.variant)]
+            return self._text("train", values | {"training": {}, "weights": None, "members": members})
         return self._text("train", values | {"training": training, "weights": variant.weights})
 
     def predict(self, wildcards: Wildcards) -> str:
-        values = {"task": self.study.find("variants", wildcards.variant).task}
-        values |= {"predict": identity(self.study.predict), "tta": self._entry("tta", wildcards.tta)}
-        return self._text("predict", values)
+        task = self.study.find("variants", wildcards.variant).task
+        told = told_of_windows if self._of_windows(wildcards) else told_of_boxes
+        return self._text("predict", {"task": task} | told(self.study.predict, self.study.find("tta", wildcards.tta)))
+
+    def _of_windows(self, wildcards: Wildcards) -> bool:
+        return TASKS[self.study.find("variants", wildcards.variant).task].predictions == WINDOWS
 
     def export_predictions(self, wildcards: Wildcards) -> str:
         predict = self.study.predict
         values = {"export": identity(self.study.export), "splits": predict.splits, "stride": predict.stride}
-        values["table"] = TASKS[self.study.find("variants", wildcards.variant).task].predictions
+        task = self.study.find("variants", wildcards.variant).task
+        values["table"] = TASKS[task].predictions
+        if values["table"] not in DRAWN:
+            raise ConfigError(
+                f"exports/{wildcards.dataset}/{wildcards.variant}: task {task} predicts {values['table']}; only boxes and "
+                "masks are drawn. Hint: results/predictions/ has them, results/figures/ pictures."
+            )
         return self._text("export", values)
 
     def export_tracks(self, wildcards: Wildcards) -> str:
@@ -124,13 +137,15 @@ class Jobs:
 
     def evaluate(self, wildcards: Wildcards) -> str:
         predict = self.study.predict
-        values = {"task": self.study.find("variants", wildcards.variant).task}
-        values |= {"splits": predict.splits, "stride": predict.stride}
-        return self._text("evaluate", values | {"evaluate": self._scoring()})
+        values: dict[str, Any] = {"task": self.study.find("variants", wildcards.variant).task, "splits": predict.splits}
+        if self._of_windows(wildcards):
+            return self._text("evaluate", values | {"evaluate": {"queries_by": self.study.evaluate.queries_by}})
+        return self._text("evaluate", values | {"stride": predict.stride, "evaluate": self._scoring()})
 
     def _scoring(self) -> dict[str, Any]:
-        """What scores depend on: the resamples of the intervals belong to the boards."""
-        return {key: value for key, value in identity(self.study.evaluate).items() if key not in ("draws", "level", "seed")}
+        """What scores of boxes depend on: the resamples of the intervals belong to the boards."""
+        others = ("draws", "level", "seed", "queries_by")
+        return {key: value for key, value in identity(self.study.evaluate).items() if key not in others}
 
     def evaluate_tracks(self, wildcards: Wildcards) -> str:
         stride = self.study.find("detectors", wildcards.detector).stride
@@ -177,6 +192,51 @@ class Jobs:
         values |= {"seed": int(wildcards.seed), "views": wildcards.tta}
         values["arm"] = {"name": variant.arm} | self._entry("arms", variant.arm) if variant.arm else None
         return self._text("summary", values)
+
+    def window_rows(self, wildcards: Wildcards) -> list[dict[str, Any]]:
+        """Rows of a board whose task predicts windows. ConfigError for any other board."""
+        board = self.study.find("boards", wildcards.board)
+        task = self.study.task_of(board) if board.kind == "scores" else None
+        if task is None or TASKS[task].predictions != WINDOWS or board.dataset != wildcards.dataset:
+            raise ConfigError(
+                f"figures/{wildcards.dataset}/{wildcards.board}.lengths.png: the board is about {board.dataset!r}, and "
+                f"{task or 'tracking'} predicts no windows, or others. Hint: a board of task grounding, on its own dataset."
+            )
+        return [
+            {"variant": name, "tta": tta, "name": name if tta == "none" else f"{name}, {tta}"}
+            | {"kind": self.study.variants[name].kind, "seeds": self.study.seeds_of(name)}
+            for name in board.variants or ()
+            for tta in board.tta or ()
+        ]
+
+    def lengths(self, wildcards: Wildcards) -> str:
+        """The picture of recall by length of the answer of one board."""
+        evaluate = identity(self.study.evaluate)
+        values = {"rows": self.window_rows(wildcards), "splits": self.study.predict.splits}
+        values |= {key: evaluate[key] for key in ("draws", "seed", "level")}
+        title = self.study.boards[wildcards.board].title or wildcards.board
+        return self._text("report", values | {"title": title, "report": identity(self.study.report)})
+
+    def windows(self, wildcards: Wildcards) -> str:
+        """The picture of windows of one row. ConfigError for a task that predicts none."""
+        if not self._of_windows(wildcards):
+            raise ConfigError(f"variant {wildcards.variant!r} predicts no windows in time. Hint: one of task grounding.")
+        values = {
+            "splits": self.study.predict.splits,
+            "seed": self.study.evaluate.seed,
+            "title": f"{wildcards.variant}: predicted and true windows",
+        }
+        return self._text("report", values | {"report": identity(self.study.report)})
+
+    def submission(self, wildcards: Wildcards) -> str:
+        """ConfigError for a dataset that no challenge takes submissions of, or a task that predicts no windows."""
+        source = self.study.find("datasets", wildcards.dataset).source
+        if source.format != "ego4d_nlq" or not self._of_windows(wildcards):
+            raise ConfigError(
+                f"submissions/{wildcards.dataset}/{wildcards.variant}: dataset {wildcards.dataset!r} is of format "
+                f"{source.format}; submissions are of windows on ego4d_nlq. Hint: results/predictions/ has the windows."
+            )
+        return self._text("submission", {"splits": self.study.predict.splits})
 
     def figures(self, wildcards: Wildcards) -> str:
         return self._text("report", identity(self.study.report))

@@ -12,7 +12,6 @@ from lib.config.base import ConfigError, nearest
 from lib.config.clip_references import feature_roles
 from lib.config.detect import ModelDetector
 from lib.config.embed import Objects
-from lib.config.predict import View
 from lib.config.subsample import Arm
 from lib.config.tasks import TASKS
 from lib.config.train import ENGINES
@@ -35,6 +34,7 @@ def check(study: Study) -> None:
             )
     _refuse_circles(study)
     _refuse_mixed_boards(study)
+    _refuse_mixed_ensembles(study)
     _refuse_blind_weights(study)
     clip_references.check(study)
     _refuse_unknown_classes(study)
@@ -83,6 +83,8 @@ def _variant_references(study: Study) -> Iterable[tuple[str, str, str]]:
         for field, table in (("arm", "arms"), ("train_on", "datasets"), ("weights", "weights")):
             if getattr(variant, field):
                 yield f"variants.{name}.{field}", table, getattr(variant, field)
+        for member in variant.members or ():
+            yield f"variants.{name}.members", "variants", member
         start = (study.common_training(name) | variant.training).get("weights")
         if start and "weights" in TASKS[variant.task].training.model_fields:
             yield f"variants.{name}.training.weights", "weights", start
@@ -135,9 +137,40 @@ def _refuse_mixed_boards(study: Study) -> None:
                 raise ConfigError(
                     f"boards.{name}.metric: task {task} has no {board.metric!r}. {nearest(board.metric, metrics)}"
                 )
-            looked = [tta for tta in board.tta or () if study.tta[tta].views != [View()]]
-            if looked and not TASKS[task].views:
-                raise ConfigError(f"boards.{name}.tta: task {task} has no test-time views, {looked[0]!r} has. Hint: [none]")
+            for tta in board.tta or ():
+                _refuse_other_views(f"boards.{name}.tta", study, task, tta)
+
+
+def _refuse_other_views(place: str, study: Study, task: str, tta: str) -> None:
+    """Raise ConfigError for a view by which the task cannot look."""
+    known = TASKS[task].views
+    for number, view in enumerate(study.tta[tta].views):
+        strange = [look for look in view.looks() if look not in known]
+        if strange and not known:
+            raise ConfigError(f"{place}: task {task} has no test-time views, {tta!r} has. Hint: [none]")
+        if strange:
+            raise ConfigError(
+                f"{place}: view {number} of {tta!r} has `{strange[0]}`, by which task {task} cannot look. "
+                f"Known: {', '.join(known)}."
+            )
+
+
+def _refuse_mixed_ensembles(study: Study) -> None:
+    """Raise ConfigError for an ensemble with members of another task, without a seed that they have, or of its own kind."""
+    for name, variant in study.variants.items():
+        for member in variant.members or ():
+            other = study.variants[member]
+            if other.task != variant.task or other.kind == "ensemble":
+                what = "an ensemble itself" if other.kind == "ensemble" else f"of task {other.task}, not {variant.task}"
+                raise ConfigError(
+                    f"variants.{name}.members: {member!r} is {what}. Hint: name trained variants of one task."
+                )
+            missing = set(variant.member_seeds or ()) - set(study.seeds_of(member))
+            if missing:
+                raise ConfigError(
+                    f"variants.{name}.member_seeds: {member!r} has no seed {min(missing)}, but {study.seeds_of(member)}. "
+                    "Hint: add it to `seeds`, or leave `member_seeds` out."
+                )
 
 
 def _refuse_blind_weights(study: Study) -> None:

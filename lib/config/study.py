@@ -206,9 +206,14 @@ class Study(Section):
     def seeds_of(self, variant: str) -> list[int]:
         """Seeds of a variant: its own or the study's; what is not trained has one."""
         entry = self.find("variants", variant)
-        if entry.kind == "pretrained":
+        if entry.kind in ("pretrained", "ensemble"):
             return [0]
         return list(entry.seeds or self.seeds)
+
+    def members_of(self, variant: str) -> list[tuple[str, int]]:
+        """(variant, seed) of every member of an ensemble; of others none."""
+        entry = self.find("variants", variant)
+        return [(name, seed) for name in entry.members or () for seed in entry.member_seeds or self.seeds_of(name)]
 
     def size_of(self, variant: str) -> str:
         """Size class of a variant for its resources: stated, or by the letter that ends the model's name."""

@@ -9,11 +9,14 @@ from fnmatch import fnmatchcase
 from lib.config.base import ConfigError, nearest
 from lib.config.leaderboard import Board
 from lib.config.study import Study
-from lib.config.tasks import DRAWN, TASKS
+from lib.config.tasks import DRAWN, TASKS, WINDOWS
 from lib.config.track import is_floor
 from lib.config.variants import Variant
 
-KINDS = ("videos", "tracks", "shards", "arms", "models", "metrics", "leaderboards", "figures", "exports", "summaries")
+KINDS = (
+    *("videos", "tracks", "shards", "arms", "models", "metrics", "leaderboards", "figures", "exports", "summaries"),
+    "submissions",
+)
 LEAST_RATES = 3
 """Learning rates that a picture of scores against them needs."""
 
@@ -74,6 +77,7 @@ def study_targets(study: Study, kind: str, chosen: Chosen | None = None) -> list
         "figures": _figures,
         "exports": _exports,
         "summaries": _summaries,
+        "submissions": _submissions,
     }
     return list(dict.fromkeys(makers[kind](study, chosen or choose(study, None))))
 
@@ -147,13 +151,17 @@ def board_files(name: str, board: Board) -> list[str]:
 
 
 def _figures(study: Study, chosen: Chosen) -> Iterator[str]:
-    for dataset, variant, seed, _tta in _cells(study, chosen):
+    for dataset, variant, seed, tta in _cells(study, chosen):
         entry = study.variants[variant]
         if entry.kind == "model":
             on, arm = study.trained_on(variant, dataset), study.arms[entry.arm]
             yield f"results/figures/{on}/{variant}/seed={seed}/curves.png"
             yield f"results/figures/{on}/{arm.shardset}.arms/seed={seed}.png"
+        if entry.kind == "model" and TASKS[entry.task].predictions == WINDOWS:
+            yield f"results/figures/{dataset}/{variant}/seed={seed}/tta={tta}.windows.png"
     for name, board in study.score_boards.items():
+        if TASKS[study.task_of(board)].predictions == WINDOWS and name in chosen.boards:
+            yield f"results/figures/{board.dataset}/{name}.lengths.png"
         if board.compare and name in chosen.boards:
             yield from comparison_files(study, name, board)
 
@@ -175,6 +183,14 @@ def is_exported(variant: Variant) -> bool:
 def _summaries(study: Study, chosen: Chosen) -> Iterator[str]:
     for dataset, variant, seed, tta in _cells(study, chosen):
         yield f"results/summaries/{dataset}/{variant}/seed={seed}/tta={tta}/summary.json"
+
+
+def _submissions(study: Study, chosen: Chosen) -> Iterator[str]:
+    """Of each row that has learnt something about a challenge's dataset."""
+    for dataset, variant, seed, tta in _cells(study, chosen):
+        entry, source = study.variants[variant], study.datasets[dataset].source
+        if source.format == "ego4d_nlq" and TASKS[entry.task].predictions == WINDOWS and entry.kind != "floor":
+            yield f"results/submissions/{dataset}/{variant}/seed={seed}/tta={tta}.json"
 
 
 def _exports(study: Study, chosen: Chosen) -> Iterator[str]:

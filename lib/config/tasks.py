@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lib.config.predict import VIEWS_OF_FRAMES, VIEWS_OF_STEPS
 from lib.config.train import TrainingSettings
 from lib.config.train_base import Training
 from lib.config.train_engines import detector_settings
+from lib.config.train_grounding import GroundingSettings
 from lib.config.train_rfdetr import RfdetrSegSettings
 
-DETECTIONS, SEGMENTS = "detections", "segments"
+DETECTIONS, SEGMENTS, WINDOWS = "detections", "segments", "windows"
 DRAWN = (DETECTIONS, SEGMENTS)
 """Predictions that can be drawn and exported: boxes, and boxes with masks."""
 
@@ -47,7 +49,8 @@ class Task:
     )
     samples: Literal["frames", "clips"] = "frames"  # what its arms hold: kind of their shardsets
     shards: bool = True  # whether it predicts samples of its arm's shardset; else whole videos
-    views: bool = False  # whether it can look at test-time views (`tta:`)
+    views: tuple[str, ...] = ()  # fields of test-time views (`tta:`) that it can look by
+    ensembles: bool = False  # whether predictions of several variants can be merged (`kind: ensemble`)
     code: tuple[str, ...] = ()  # files that scores come from: editing them scores again
 
     def settings_of(self, values: Mapping[str, Any]) -> type[Training]:
@@ -57,6 +60,19 @@ class Task:
 
 def _over_classes(text: str) -> Metric:
     return Metric(f"{text}, mean over classes; 0–1, higher is better", "classes")
+
+
+def _recalls() -> dict[str, Metric]:
+    """Recalls at 1, 3 and 5 windows and three overlaps, and the mean overlap (lib/metrics/grounding.py)."""
+    words = {1: "the first window", 3: "one of the first 3 windows", 5: "one of the first 5 windows"}
+    found = {
+        f"R{k}@{iou}": Metric(
+            f"share of queries of which {text} overlaps a true one by more than IoU {iou}; 0–1, higher is better"
+        )
+        for k, text in words.items()
+        for iou in (0.3, 0.5, 0.7)
+    }
+    return found | {"mIoU": Metric("IoU of the first window with the true one, mean over queries; 0–1, higher is better")}
 
 
 TASKS: dict[str, Task] = {
@@ -75,7 +91,7 @@ TASKS: dict[str, Task] = {
         floors=("prior", "chance", "untrained"),
         units="boxes",
         shards=False,
-        views=True,
+        views=VIEWS_OF_FRAMES,
         code=("lib/metrics/detection.py",),
     ),
     "segmentation": Task(
@@ -93,6 +109,23 @@ TASKS: dict[str, Task] = {
         units="boxes",
         shards=False,
         code=("lib/metrics/detection.py",),
+    ),
+    "grounding": Task(
+        training=GroundingSettings,
+        predictions=WINDOWS,
+        truths=("queries",),
+        metrics=_recalls(),
+        val=tuple(f"val/{name}" for name in _recalls()),
+        floors=("prior", "chance", "untrained"),
+        samples="clips",
+        views=VIEWS_OF_STEPS,
+        ensembles=True,
+        code=(
+            "lib/tasks/grounding.py",
+            "lib/metrics/grounding.py",
+            "lib/metrics/temporal.py",
+            "lib/metrics/ratio_units.py",
+        ),
     ),
 }
 """Name → task. A new one is a line here, its settings, and lib/tasks/NAME.py."""

@@ -23,9 +23,10 @@ class Variant(Section):
         description="Which task binds data, model, loss and metric.",
         json_schema_extra={"enum": sorted(TASKS)},
     )
-    kind: Literal["model", "floor", "pretrained"] = Field(
+    kind: Literal["model", "floor", "pretrained", "ensemble"] = Field(
         "model",
-        description="model = trained here; floor = what can be had without looking; pretrained = weights as they are.",
+        description="model = trained here; floor = what can be had without looking; pretrained = weights as they are; "
+        "ensemble = predictions of other variants, merged.",
     )
     floor: str | None = Field(
         None,
@@ -36,6 +37,18 @@ class Variant(Section):
     arm: Name | None = Field(None, description="Which sampling arm it is trained (a floor: fitted) on.")
     train_on: Name | None = Field(None, description="Dataset to train on when it differs from the board's (transfer).")
     weights: Name | None = Field(None, description="With kind pretrained: the `weights:` entry that is evaluated.")
+    members: list[Name] | None = Field(
+        None,
+        min_length=1,
+        json_schema_extra={"added": True},
+        description="With kind ensemble: the variants whose predictions are merged.",
+    )
+    member_seeds: list[int] | None = Field(
+        None,
+        min_length=1,
+        json_schema_extra={"added": True},
+        description="With kind ensemble: seeds of every member that are merged; null = all that each is trained with.",
+    )
     training: dict[str, Any] = Field(
         default_factory=dict,
         description="Differences from the study's `training:` (task detection) or `trainings:` (other tasks).",
@@ -77,10 +90,29 @@ class Variant(Section):
             raise ValueError(
                 "`weights` goes with `kind: pretrained`; to start a training from weights use training.weights"
             )
-        if self.kind != "pretrained" and self.arm is None:
+        if self.kind not in ("pretrained", "ensemble") and self.arm is None:
             raise ValueError("state the `arm` whose frames it is trained (a floor: fitted) on")
-        if self.kind == "pretrained" and (self.training or self.arm):
-            raise ValueError("a pretrained variant is not trained: leave out `training` and `arm`")
+        if self.kind in ("pretrained", "ensemble") and (self.training or self.arm):
+            raise ValueError(f"a variant of kind {self.kind} is not trained: leave out `training` and `arm`")
         if self.seeds is not None and (len(set(self.seeds)) != len(self.seeds) or not self.seeds or min(self.seeds) < 0):
             raise ValueError("seeds must be different whole numbers ≥ 0, at least one")
+        return self
+
+    @model_validator(mode="after")
+    def _members_of_ensembles(self) -> Variant:
+        if (self.kind == "ensemble") != (self.members is not None):
+            raise ValueError("`members`, a list of variants, goes with `kind: ensemble`, and only with it")
+        if self.kind != "ensemble" and self.member_seeds is not None:
+            raise ValueError("`member_seeds` goes with `kind: ensemble`")
+        if self.kind != "ensemble":
+            return self
+        if not TASKS[self.task].ensembles:
+            able = ", ".join(name for name, task in TASKS.items() if task.ensembles)
+            raise ValueError(f"task {self.task} has no ensembles; {able} has")
+        if self.seeds is not None or self.train_on is not None:
+            raise ValueError("an ensemble has no seeds and no training of its own. Hint: member_seeds chooses its members'")
+        for key in ("members", "member_seeds"):
+            names = getattr(self, key)
+            if names is not None and len(set(names)) != len(names):
+                raise ValueError(f"{key}: the same twice in {names}; it would count double")
         return self

@@ -9,7 +9,7 @@ windows in s of the clip, best first, 0 ≤ start < end ≤ the clip's length.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import pandas as pd
 
 from lib.files import DataError
 from lib.scoring.ego4d_nlq_files import CHALLENGE, VERSION, query_id
-from lib.scoring.grounding_files import Key, Truth
+from lib.scoring.grounding_files import Key, Query, Truth
 
 MOST_WINDOWS = 5
 EDGE_S = 1e-3
@@ -65,6 +65,27 @@ def package(predictions: pd.DataFrame, queries: Truth, *, scores: bool = False) 
         entry = {"clip_uid": key[0], "annotation_uid": annotation, "query_idx": int(index)}
         results.append({**entry, "predicted_times": rows if scores else [row[:2] for row in rows]})
     return {"version": VERSION, "challenge": CHALLENGE, "results": results}
+
+
+def asked_of_tables(queries: pd.DataFrame, manifest: pd.DataFrame, splits: Sequence[str]) -> dict[Key, Query]:
+    """What `package` and `problems` take, of the DAG's own tables: QUERIES and MANIFEST, and the splits that are asked.
+
+    Clips are named as their source names them.
+    """
+    videos = manifest[manifest["split"].isin(splits)].set_index("video")
+    mine = queries[queries["video"].isin(videos.index)].drop_duplicates(["video", "query"])
+    found = {}
+    for row in mine.itertuples(index=False):
+        clip = videos.loc[row.video]
+        place = f"video {row.video}"
+        found[str(clip["original"]), row.query] = Query(place, row.text, None, float(clip["duration_s"]), row.template)
+    return found
+
+
+def as_their_source_names_them(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """A windows table with the clips' original names in place of their ids."""
+    names = dict(zip(manifest["video"], manifest["original"], strict=True))
+    return predictions.assign(video=predictions["video"].map(names))
 
 
 def _inside(windows: np.ndarray, duration: float | None) -> np.ndarray:

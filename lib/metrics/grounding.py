@@ -11,7 +11,7 @@ Letters: Q queries, N windows of one query, M its true windows. Times are s.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,10 @@ from lib.metrics.temporal import KS, THRESHOLDS, Rule, best_iou, hits
 LENGTH_ENDS = (2.0, 8.6, 34.0)
 LENGTHS = ("≤ 2 s", "2–8.6 s", "8.6–34 s", "> 34 s")
 """Classes of answers by length, upper ends included; about the 27th, 72nd and 94th percentile of Ego4D NLQ's val set."""
-NO_TEMPLATE = "no template"
+NO_TEMPLATE, NO_EVIDENCE = "no template", "not stated"
 """What stands for an empty one."""
+By = Literal["template", "evidence", "length"]
+"""What divides queries into classes: their template, what carries their evidence, or the length of their answer."""
 _KEY = ["video", "query"]
 
 
@@ -49,8 +51,8 @@ def per_query(
     """One row per annotated query, in the order of `truth`: what every score here is a mean of.
 
     truth: QUERIES (start_s and end_s NaN where nobody annotated; several rows = several windows); predictions: windows
-    (video, query, rank from 0, start_s, end_s). Columns: video, query, template, length_s (of the longest true window),
-    length (of LENGTHS), windows (how many were predicted), and the metrics (0 or 1; mIoU 0–1). DataError without any
+    (video, query, rank from 0, start_s, end_s). Columns: video, query, template, evidence, length_s (of the longest true
+    window), length (of LENGTHS), windows (how many were predicted), the metrics (0 or 1; mIoU 0–1). DataError without any
     annotated query, for a window that is no number or ends before it starts, or a rank twice.
     """
     truth = truth[truth["start_s"].notna() & truth["end_s"].notna()]
@@ -67,6 +69,7 @@ def per_query(
     place = queries.get_indexer(pd.MultiIndex.from_frame(ranked[_KEY]))
     windows = _filled(place[place >= 0], ranked[place >= 0], len(queries))
     rows = truth.drop_duplicates(_KEY)[[*_KEY, "template"]].reset_index(drop=True)
+    rows["evidence"] = truth.drop_duplicates(_KEY)["evidence"].to_numpy() if "evidence" in truth else ""
     rows["length_s"] = np.nanmax(true_windows[..., 1] - true_windows[..., 0], axis=1)
     rows["length"] = np.array(LENGTHS, dtype=object)[length_class(rows["length_s"].to_numpy())]
     rows["windows"] = np.bincount(place[place >= 0], minlength=len(queries)).astype(np.int64)
@@ -112,9 +115,10 @@ def by_group(rows: pd.DataFrame, metrics: Sequence[str], *, group: str, groups: 
     return {name: {"n_truth": len(part), **means(part, metrics)} for name, part in parts.items()}
 
 
-def templates_of(rows: pd.DataFrame) -> list[str]:
-    """Templates in use, most queries first."""
-    return rows["template"].value_counts().index.tolist()
+def classes_of(rows: pd.DataFrame, group: str) -> list[str]:
+    """Classes in use, most queries first, equally many by name."""
+    sizes = rows[group].value_counts()
+    return sorted(sizes.index.tolist(), key=lambda name: (-sizes[name], name))
 
 
 def evaluate(
@@ -124,26 +128,30 @@ def evaluate(
     ks: Sequence[int] = KS,
     thresholds: Sequence[float] = THRESHOLDS,
     rule: Rule = ">",
+    by: By = "template",
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Scores as lib.tasks.Scored has them (classes = templates), with `per_length`, and the units of the bootstrap.
+    """Scores as lib.tasks.Scored has them, with `per_template`, `per_evidence` and `per_length`, and the units of the
+    bootstrap.
 
-    Arguments and errors as `per_query`.
+    by: what the classes of scores and units are. Other arguments and errors as `per_query`.
     """
     names = metric_names(ks, thresholds)
     rows = per_query(truth, predictions, ks=ks, thresholds=thresholds, rule=rule)
     rows["template"] = rows["template"].replace("", NO_TEMPLATE)
-    templates = templates_of(rows)
+    rows["evidence"] = rows["evidence"].replace("", NO_EVIDENCE)
+    groups = {"template": classes_of(rows, "template"), "evidence": classes_of(rows, "evidence"), "length": list(LENGTHS)}
     counts = _counts(truth, predictions, rows)
+    per = {f"per_{group}": by_group(rows, names, group=group, groups=classes) for group, classes in groups.items()}
     scores = {
         "metrics": means(rows, names),
-        "classes": templates,
-        "per_class": by_group(rows, names, group="template", groups=templates),
-        "per_length": by_group(rows, names, group="length", groups=LENGTHS),
+        "classes": groups[by],
+        "per_class": per[f"per_{by}"],
+        **per,
         "coverage": float((rows["windows"] > 0).mean()),
         "counts": counts,
         "warnings": _warnings(counts),
     }
-    return scores, ratio_units(rows, names, group="template", groups=templates)
+    return scores, ratio_units(rows, names, group=by, groups=groups[by])
 
 
 def length_units(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

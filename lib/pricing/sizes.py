@@ -125,6 +125,8 @@ def _network(study: Study, variant: str) -> dict[str, Any]:
     side = getattr(training, "imgsz", INPUT_PX)
     if entry.kind == "floor" and entry.floor != "untrained":
         return {"engine": "floor", "model": entry.floor, "input_size": side}
+    if entry.kind == "ensemble":
+        return {"engine": "none", "model": "ensemble", "input_size": side}
     if entry.kind == "pretrained":
         return {"engine": "none", "model": entry.weights, "input_size": side}
     return {"engine": "network", "model": training.title or entry.task, "input_size": side}
@@ -186,7 +188,7 @@ def _detect(case: Case) -> Size:
 
 
 def _predict(case: Case) -> Size:
-    frames = case.frames(case.settings["predict"]["splits"], case.settings["predict"]["stride"])
+    frames = case.frames(case.settings["predict"]["splits"], case.settings["predict"].get("stride", 1))
     model, task = str(case.model["model"]), case.settings["task"]
     if case.model["engine"] == "floor":
         return Size(frames, (f"predict {task} {model}",), "frames")
@@ -235,7 +237,7 @@ def _export(case: Case) -> Size:
 
 
 def _evaluate(case: Case) -> Size:
-    frames = case.frames(case.settings["splits"], case.settings["stride"])
+    frames = case.frames(case.settings["splits"], case.settings.get("stride", 1))
     return Size(frames, (f"evaluate {case.settings['task']}",), "frames")
 
 

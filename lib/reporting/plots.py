@@ -116,7 +116,7 @@ def _legend(rows: list[dict[str, Any]], ranking: Ranking) -> list[Line2D]:
     """Entries for what is in the picture, and for nothing else."""
     kinds = [
         kind
-        for kind in ("model", "pretrained", "tracker", "floor")
+        for kind in ("model", "pretrained", "ensemble", "tracker", "floor")
         if any(row["kind"] == kind and row[ranking.metric] is not None for row in rows)
     ]
     kinds = [] if kinds == ["tracker"] else kinds  # a colour that all rows have tells nothing

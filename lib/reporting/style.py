@@ -19,7 +19,13 @@ from matplotlib.figure import Figure
 from lib.files import atomic
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
-COLOURS = {"model": _PALETTE[0], "pretrained": _PALETTE[1], "floor": "#7f7f7f", "tracker": _PALETTE[2]}
+COLOURS = {
+    "model": _PALETTE[0],
+    "pretrained": _PALETTE[1],
+    "floor": "#7f7f7f",
+    "tracker": _PALETTE[2],
+    "ensemble": _PALETTE[3],
+}
 LEAST = 0.05
 """Shortest axis of scores (0-1): below it differences are no differences, and their ticks would be long numbers."""
 LINES = [_PALETTE[number] for number in (0, 1, 2, 4, 3, 5, 9)]

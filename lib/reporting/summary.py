@@ -11,6 +11,7 @@ from typing import Any
 
 TRAINED = ("engine", "model", "parameters", "status", "iterations", "epochs", "micro_batch", "effective_batch", "sampling",
            "best", "warnings")  # fmt: skip
+_OF_TEST = ("metrics", "per_class", "per_length", "coverage", "boxes", "counts", "warnings")
 COST = ("seconds", "attempts", "peak_memory_mb", "peak_gpu_memory_mb")
 MADE = ("code", "packages", "hardware", "finished", "rebuild", "identity")
 
@@ -36,7 +37,7 @@ def summary(
     found["frames"] = {key: value for key, value in (counts or {}).items() if key not in ("arm", "seed")} or None
     found["training"] = meta.get("settings", {}).get("training")
     found |= {key: card[key] for key in TRAINED if key in card}
-    found["test"] = {key: scores[key] for key in ("metrics", "per_class", "boxes", "counts", "warnings") if key in scores}
+    found["test"] = {key: scores[key] for key in _OF_TEST if key in scores}
     found["cost"] = {key: card[key] for key in COST if key in card}
     found["model_file"] = {"path": model, "sha256": card.get("sha256"), "format": card.get("format")}
     files = (exported or {}).get("files", ())

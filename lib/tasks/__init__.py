@@ -27,6 +27,7 @@ class TrainJob:
     subset: Path | None  # frames of the arm; None for pretrained weights
     shards: Path | None  # manifest of the shards that hold them
     weights: Path | None  # card of starting (or pretrained) weights
+    members: tuple[Path, ...] = ()  # cards of the members of an ensemble
     data: Path | None = None  # by hand: samples in a trainer's own folder layout, read in place of subset and shards
     folder: Path  # results/train/{dataset}/{variant}/seed={seed}
     threads: int
@@ -55,6 +56,7 @@ class PredictJob:
     shards: Path | None  # manifest of the shards whose samples are predicted; None for a task that looks at whole videos
     model: Path  # model.weights
     card: dict[str, Any]
+    members: tuple[pd.DataFrame, ...] = ()  # predictions of the members of an ensemble
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,18 +73,10 @@ def predict(
     from lightning_fabric.utilities import move_data_to_device
 
     from lib.data.loader import ShardLoader
-    from lib.devices import choose_device, use_cudnn
-    from lib.models import build_network
-    from lib.models.weights import load_weights
 
     settings, running = job.settings["predict"], Running.of_this_run()
-    if not keys:
-        raise ConfigError(f"{job.shards}: no sample of splits {settings['splits']}. Hint: see `predict.splits`.")
-    use_cudnn(running)
-    device = torch.device(choose_device(running.device, 1))
-    network = build_network(job.card["model"], **job.card["network"])
-    load_weights(job.model, network)
-    network.to(device).eval()
+    refuse_nothing(job, keys)
+    network, device = trained_network(job)
     loader = ShardLoader(
         reader,
         keys,
@@ -101,3 +93,26 @@ def predict(
             batch = move_data_to_device(given, device)
             found |= decode(network(batch), batch)
     return found
+
+
+def refuse_nothing(job: PredictJob, keys: Sequence[str]) -> None:
+    """ConfigError when no sample is to be predicted."""
+    if not len(keys):
+        splits = job.settings["predict"]["splits"]
+        raise ConfigError(f"{job.shards}: no sample of splits {splits}. Hint: see `predict.splits`.")
+
+
+def trained_network(job: PredictJob) -> tuple[Any, Any]:
+    """The trained network on its device, in evaluation mode, and the device. ConfigError: a GPU asked for and not there."""
+    import torch
+
+    from lib.devices import choose_device, use_cudnn
+    from lib.models import build_network
+    from lib.models.weights import load_weights
+
+    running = Running.of_this_run()
+    use_cudnn(running)
+    device = torch.device(choose_device(running.device, 1))
+    network = build_network(job.card["model"], **job.card["network"])
+    load_weights(job.model, network)
+    return network.to(device).eval(), device

@@ -11,7 +11,7 @@ from lib.config.evaluate import EvaluateSettings
 def test_defaults_are_cocos_and_usual_ones() -> None:
     settings = EvaluateSettings()
     scoring = {"f1_threshold": 0.5, "max_det": 100, "track_iou": 0.5, "track_inside": 0.5}
-    assert settings.model_dump() == scoring | {"draws": 1000, "level": 0.95, "seed": 0}
+    assert settings.model_dump() == scoring | {"queries_by": "template", "draws": 1000, "level": 0.95, "seed": 0}
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from lib.files import DataError
+from lib.files import DataError, read_json
 from lib.inference.submission import package, problems
 from lib.scoring.ego4d_nlq_files import read_truth
 from lib.scoring.grounding_files import Truth
-from lib.tables import WINDOWS, write_table
+from lib.tables import WINDOWS, empty, write_table
 from workflow_scripts import _program
 from workflow_scripts import submission as program
 
@@ -147,3 +148,27 @@ def test_the_program(
     made.unlink()
     write_table(table, rows().iloc[:8], WINDOWS)
     assert call(monkeypatch, *words) == _program.WRONG_INPUT and not made.exists()
+
+
+def test_the_rule_packages_the_tables_of_the_dag(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips have ids of their own there; a submission names them as Ego4D does, and is what the annotation file gives."""
+    ids = {"clip-1": "clip-1-x", "clip-2": "clip-2-x"}
+    manifest = empty("manifest").reindex(range(2)).assign(
+        video=list(ids.values()), original=list(ids), split="test", path="", kind="none", sha256="", stream=0, fps=30.0,
+        frames=14400, width=0, height=0, duration_s=480.0,
+    )  # fmt: skip
+    texts = [
+        ("clip-1", "clip-1-ann_0", "Where is it?"),
+        ("clip-1", "clip-1-ann_2", "Who?"),
+        ("clip-2", "clip-2-ann_0", "What?"),
+    ]
+    asked = pd.DataFrame(texts, columns=["video", "query", "text"]).assign(template="", evidence="", start_s=nan, end_s=nan)
+    tables = {"manifest": manifest, "queries": asked, WINDOWS: rows()}
+    for kind, table in tables.items():
+        write_table(tmp_path / f"{kind}.parquet", table.assign(video=table["video"].replace(ids)), kind)
+    words = ["package", "--settings", '{"splits": ["test"]}', "--manifest", str(tmp_path / "manifest.parquet")]
+    words += ["--truth", str(tmp_path / "queries.parquet"), "--predictions", str(tmp_path / "windows.parquet")]
+    monkeypatch.setattr(sys, "argv", ["submission", *words, "--output", str(tmp_path / "tta=none.json")])
+    program.main()
+    assert read_json(tmp_path / "tta=none.json") == package(rows(), read_truth(file))
+    assert read_json(tmp_path / "tta=none.meta.json")["stage"] == "submission"
