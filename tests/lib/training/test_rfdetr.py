@@ -19,9 +19,6 @@ import torch
 
 pytest.importorskip("rfdetr")
 
-from shapes import picture
-from test_round_loggers import shown
-
 from lib.config.base import ConfigError
 from lib.config.running import LoggerSettings
 from lib.config.train_rfdetr import RfdetrSegSettings, RfdetrSettings
@@ -33,6 +30,8 @@ from lib.training.preemption import BUDGET_USED, PREEMPTED, Preempted, StopReque
 from lib.training.round_loggers import RoundLoggers
 from lib.training.yolo import TrainResult
 from tests.conftest import PROJECT
+from tests.lib.training.shapes import picture
+from tests.lib.training.test_round_loggers import shown
 from workflow_scripts import _program  # noqa: F401  # of the process that a test starts
 
 pytestmark = pytest.mark.slow
@@ -359,3 +358,14 @@ def by_hand(folder: Path, settings: str, data: str) -> subprocess.CompletedProce
     command = [sys.executable, "-m", "workflow_scripts.train", *words]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_what_matches_boxes_on_a_gpu_is_installed_and_agrees_with_scipy() -> None:
+    """RF-DETR imports it in a training on a GPU only, so that no test on a CPU would miss it."""
+    from scipy.optimize import linear_sum_assignment
+    from torch_linear_assignment import batch_linear_assignment
+
+    costs = torch.rand(7, 10, 4, generator=torch.Generator().manual_seed(0))
+    for cost, found in zip(costs, batch_linear_assignment(costs), strict=True):
+        rows, columns = linear_sum_assignment(cost)
+        assert found[rows].tolist() == columns.tolist() and int((found >= 0).sum()) == 4
