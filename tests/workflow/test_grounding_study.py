@@ -30,7 +30,7 @@ STUDY: dict[str, Any] = {
         "clips": {
             "kind": "clips",
             "splits": ["train", "val", "test"],
-            "video": "looks",
+            "clips": "looks",
             "text": "words",
             "objects": "things",
         }

@@ -21,7 +21,8 @@ GROUNDING: dict[str, Any] = {
         "site": {"source": {"format": "world"}},
         "nlq": {"source": {"format": "ego4d_nlq", "root": "/nlq", "annotations": {"train": "a.json", "test": "b.json"}}},
     },
-    "shardsets": {"clips": {"splits": ["train", "val", "test"]}},
+    "featuresets": {"looks": {"kind": "light_clips", "stride": 2, "window": 4}, "words": {"kind": "light_text"}},
+    "shardsets": {"clips": {"kind": "clips", "splits": ["train", "val", "test"], "clips": "looks", "text": "words"}},
     "arms": {"all": {"shardset": "clips", "background": "all"}},
     "trainings": {"grounding": {"preset": "tiny", "best": {"val/R1@0.5": "max"}}},
     "variants": {
