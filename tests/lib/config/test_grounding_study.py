@@ -96,6 +96,17 @@ def test_pictures_and_submissions_are_asked_for() -> None:
         Jobs(study()).submission(wildcards("mvp"))
 
 
+def test_floors_that_look_at_nothing_are_drawn_once() -> None:
+    boards = {"words": GROUNDING["boards"]["words"] | {"tta": ["phases", "none"]}}
+    rows = [(row["name"], row["tta"]) for row in Jobs(study(boards=boards)).window_rows(wildcards("mvp"))]
+    views = [("mvp, phases", "phases"), ("mvp", "none"), ("ogsf, phases", "phases"), ("ogsf", "none")]
+    assert rows == [*views, ("both, phases", "phases"), ("both", "none"), ("prior", "phases")]
+    predictions = Inputs(study(boards=boards), ".").board_predictions(wildcards("mvp"))
+    assert [path for path in predictions if "prior" in path] == [
+        f"results/predictions/site/prior/seed={seed}/tta=phases.parquet" for seed in study().seeds_of("prior")
+    ]
+
+
 OF_GROUNDING = {"task": "grounding", "kind": "ensemble"}
 
 
