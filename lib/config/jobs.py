@@ -194,7 +194,10 @@ class Jobs:
         return self._text("summary", values)
 
     def window_rows(self, wildcards: Wildcards) -> list[dict[str, Any]]:
-        """Rows of a board whose task predicts windows. ConfigError for any other board."""
+        """Rows of a board whose task predicts windows; floors that look at nothing once, not in each view.
+
+        ConfigError for any other board.
+        """
         board = self.study.find("boards", wildcards.board)
         task = self.study.task_of(board) if board.kind == "scores" else None
         if task is None or TASKS[task].predictions != WINDOWS or board.dataset != wildcards.dataset:
@@ -202,12 +205,13 @@ class Jobs:
                 f"figures/{wildcards.dataset}/{wildcards.board}.lengths.png: the board is about {board.dataset!r}, and "
                 f"{task or 'tracking'} predicts no windows, or others. Hint: a board of task grounding, on its own dataset."
             )
-        return [
-            {"variant": name, "tta": tta, "name": name if tta == "none" else f"{name}, {tta}"}
-            | {"kind": self.study.variants[name].kind, "seeds": self.study.seeds_of(name)}
-            for name in board.variants or ()
-            for tta in board.tta or ()
-        ]
+        rows = []
+        for name in board.variants or ():
+            blind = self.study.variants[name].floor in ("prior", "chance")
+            for tta in (board.tta or [])[: 1 if blind else None]:
+                row = {"variant": name, "tta": tta, "name": name if blind or tta == "none" else f"{name}, {tta}"}
+                rows.append(row | {"kind": self.study.variants[name].kind, "seeds": self.study.seeds_of(name)})
+        return rows
 
     def lengths(self, wildcards: Wildcards) -> str:
         """The picture of recall by length of the answer of one board."""

@@ -90,7 +90,10 @@ def _from_zero(ax: Axes, history: pd.DataFrame, scores: Sequence[str]) -> None:
 
 
 def _losses(history: pd.DataFrame) -> list[str]:
-    return [column for column in history.columns if column.startswith(("train/", "val/")) and "loss" in column]
+    """The whole loss and its parts: by their name, or because training and validation both have them."""
+    sides = [{name.split("/", 1)[1] for name in history.columns if name.startswith(side)} for side in ("train/", "val/")]
+    columns = [column for column in history.columns if column.startswith(("train/", "val/"))]
+    return [column for column in columns if "loss" in column or column.split("/", 1)[1] in sides[0] & sides[1]]
 
 
 def _steps(history: pd.DataFrame) -> pd.Series:
@@ -112,7 +115,8 @@ def _curves(ax: Axes, history: pd.DataFrame, columns: Sequence[str], title: str)
         side, part = column.split("/", 1)
         dashed = side == "val" and (f"train/{part}" in columns or part == "loss" or part.startswith("loss_"))
         label = f"{part} (validation)" if dashed else part
-        look = {"linestyle": "--" if dashed else "-", "color": LINES[parts.index(part) % len(LINES)], "label": label}
+        turn, colour = divmod(parts.index(part), len(LINES))
+        look = {"linestyle": "--" if dashed else ("-", "-.")[turn % 2], "color": LINES[colour], "label": label}
         recorded, values = _recorded(history, column), pd.to_numeric(history[column], errors="coerce").astype(float)
         values = values.where(np.isfinite(values))
         keep = values.notna() if side == "val" else recorded  # a gap in training means that it diverged

@@ -74,21 +74,23 @@ def length_figure(
     title: str,
     level: float,
 ) -> None:
-    """Scores of each row against the length of the answer, a panel per metric; counts: queries of each length."""
+    """Scores of each row against the length of the answer, a panel per metric.
+
+    counts: queries of each of LENGTHS; lengths that no query has are left out.
+    """
     metrics = list(dict.fromkeys(metric for curve in curves for metric in curve.estimates))
-    models = [curve for curve in curves if not curve.floor]
-    colours = {curve.name: LINES[number % len(LINES)] for number, curve in enumerate(models)}
-    looks = {curve.name: _look(curve, colours, number) for number, curve in enumerate(curves)}
+    looks = _looks(curves)
+    asked = [place for place, count in enumerate(counts) if count]
+    apart = min(0.11, 0.8 / len(curves))
     with figure(output, width=max(4.6, 0.5 + 3.1 * len(metrics)), height=3.2, dpi=settings.dpi) as drawn:
         axes = list(drawn.subplots(1, len(metrics), sharey=True, squeeze=False)[0])
         for ax, metric in zip(axes, metrics, strict=True):
             for number, curve in enumerate(curves):
                 if metric in curve.estimates:
-                    aside = 0.11 * (number - (len(curves) - 1) / 2)
-                    _length_curve(ax, curve.estimates[metric], aside, looks[curve.name])
-            names = [f"{name}\nn = {count:,}" for name, count in zip(LENGTHS, counts, strict=True)]
-            ax.set_xticks(range(len(LENGTHS)), names)
-            ax.set_xlim(-0.5, len(LENGTHS) - 0.5)
+                    estimates = [curve.estimates[metric][place] for place in asked]
+                    _length_curve(ax, estimates, apart * (number - (len(curves) - 1) / 2), looks[curve.name])
+            ax.set_xticks(range(len(asked)), [f"{LENGTHS[place]}\nn = {counts[place]:,}" for place in asked])
+            ax.set_xlim(-0.5, len(asked) - 0.5)
             ax.grid(axis="x", visible=False)
             ax.set_title(metric_words(metric))
             ax.set_xlabel("length of the true window (n queries)")
@@ -99,7 +101,7 @@ def length_figure(
         entries = [Line2D([], [], label=curve.name, **looks[curve.name]) for curve in curves]
         if any(one.low is not None for curve in curves for each in curve.estimates.values() for one in each):
             entries.append(Line2D([], [], color=MUTED, linewidth=1.6, label=f"{100 * level:g} % interval"))
-        drawn.legend(handles=entries, loc="outside lower left", ncols=min(len(entries), 4), frameon=False)
+        drawn.legend(handles=entries, loc="outside lower left", ncols=min(len(entries), 4), frameon=False, handlelength=2.8)
 
 
 def metric_words(metric: str) -> str:
@@ -108,10 +110,17 @@ def metric_words(metric: str) -> str:
     return f"R@{head[1:]}, IoU > {threshold}" if threshold and head[1:].isdigit() else metric
 
 
-def _look(curve: LengthCurve, colours: Mapping[str, str], number: int) -> dict[str, object]:
-    if curve.floor:
-        return {"color": COLOURS["floor"], "marker": "o", "markersize": 3, "linestyle": (0, (4, 3)), "linewidth": 1}
-    return {"color": colours[curve.name], "marker": _MARKS[number % len(_MARKS)], "markersize": 4.5}
+def _looks(curves: Sequence[LengthCurve]) -> dict[str, dict[str, object]]:
+    """How each row is drawn, no two alike: models by colour and mark, floors grey and dashed, by mark."""
+    looks: dict[str, dict[str, object]] = {}
+    for floor in (False, True):
+        for number, curve in enumerate(curve for curve in curves if curve.floor == floor):
+            turn, place = divmod(number, len(LINES))
+            look: dict[str, object] = {"color": LINES[place], "markersize": 4.5, "linestyle": "-"}
+            if floor:
+                look = {"color": COLOURS["floor"], "markersize": 3.5, "linestyle": (0, (4, 3)), "linewidth": 1}
+            looks[curve.name] = look | {"marker": _MARKS[(number + turn) % len(_MARKS)]}
+    return looks
 
 
 def _length_curve(ax: Axes, estimates: Sequence[Estimate], aside: float, look: Mapping[str, object]) -> None:

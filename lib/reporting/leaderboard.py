@@ -161,12 +161,13 @@ def _ranking(
             | {"above_floor": above_floor(clear[number])}
             | _mean_columns(row, means)
             | _class_columns(row, [board.metric, *(key for key in task.metrics if key != board.metric)], classes)
-            | _cost_columns(row, classes)
+            | _arm_columns(row, classes, task)
+            | _cost_columns(row)
         )
     notes = [f"{board.metric}: {task.metrics[board.metric].text}."]
     notes += interval_note(estimates, level=evaluate.level, draws=evaluate.draws)
     notes += tie_note(standing, level=evaluate.level)
-    notes += _floor_note(rows, floor) + _row_notes(rows, board, evaluate)
+    notes += _floor_note(rows, floor) + _row_notes(rows, board, task, evaluate)
     return Ranking(
         name=name,
         title=board.title,
@@ -238,15 +239,23 @@ def _class_columns(row: _Row, metrics: Sequence[str], classes: list[str]) -> dic
     return columns
 
 
-def _cost_columns(row: _Row, classes: list[str]) -> dict[str, Any]:
-    """What the row was trained on and what it took, also where it has no score: cost does not vanish by divergence."""
+def _arm_columns(row: _Row, classes: list[str], task: Task) -> dict[str, Any]:
+    """What the row was trained on, means over seeds: frames, with each class; or clips and their queries."""
     counts = [cell.counts for cell in row.cells if cell.counts]
     cards = [cell.card for cell in row.cells if cell.card]
-    return {
+    columns: dict[str, Any] = {
         "model": _common([card.get("model") for card in cards]),
         "sampling": _common([(card.get("sampling") or {}).get("kind") for card in cards]),
-        "frames": _mean([one["frames"] for one in counts]),
-        **_count_columns(counts, classes),
+    }
+    if task.samples == "clips":
+        return columns | {key: _mean([one[key] for one in counts]) for key in ("clips", "queries")}
+    return columns | {"frames": _mean([one["frames"] for one in counts])} | _count_columns(counts, classes)
+
+
+def _cost_columns(row: _Row) -> dict[str, Any]:
+    """What the row took, also where it has no score: cost does not vanish by divergence."""
+    cards = [cell.card for cell in row.cells if cell.card]
+    return {
         "iterations": _mean([card.get("iterations") for card in cards]),
         "train_seconds": sum(float(card.get("seconds", 0.0)) for card in cards) if cards else None,
         "attempts": sum(int(card.get("attempts", 1)) for card in cards) if cards else None,
@@ -276,10 +285,16 @@ def _floor_note(rows: Sequence[_Row], floor: int | None) -> list[str]:
     ]
 
 
-def _row_notes(rows: Sequence[_Row], board: Board, evaluate: EvaluateSettings) -> list[str]:
+_ARMS = {
+    "frames": "Frames: training frames of the row's arm, in all and with the class in them (mean over seeds).",
+    "clips": "Clips, queries: what the row's arm holds for training (mean over seeds).",
+}
+
+
+def _row_notes(rows: Sequence[_Row], board: Board, task: Task, evaluate: EvaluateSettings) -> list[str]:
     notes = [] if board.metric != "F1" else [f"F1 counts detections with a score of at least {evaluate.f1_threshold:g}."]
     if any(cell.counts for row in rows for cell in row.cells):
-        notes.append("Frames: training frames of the row's arm, in all and with the class in them (mean over seeds).")
+        notes.append(_ARMS[task.samples])
     notes.append("Training time: all seeds and all attempts together, failed ones included.")
     for row in rows:
         for cell in row.scored:

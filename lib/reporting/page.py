@@ -177,8 +177,11 @@ def _variant_columns(ranking: Ranking) -> Iterable[Column]:
     yield Column("above floor", _text("above_floor"), text=True)
     yield from (Column(f"{metric} {name}", _score(f"{metric}: {name}")) for name in ranking.classes)
     yield from (Column(key, _score(key)) for key in ranking.metrics if key != metric)
-    yield Column("frames", _whole("frames"))
-    yield from (Column(f"frames {name}", _whole(f"frames: {name}")) for name in ranking.classes)
+    if "clips" in ranking.rows:
+        yield from (Column(key, _whole(key)) for key in ("clips", "queries"))
+    else:
+        yield Column("frames", _whole("frames"))
+        yield from (Column(f"frames {name}", _whole(f"frames: {name}")) for name in ranking.classes)
     yield Column("iterations", _whole("iterations"))
     yield Column("training time", _duration)
     yield Column("status", _text("status"), text=True)

@@ -208,6 +208,7 @@ def counts_figure(counts: Sequence[dict[str, Any]], output: Path, settings: Repo
             ax.set_visible(False)
         for ax in grid.flat[max(0, len(classes) - columns) : len(classes)]:
             ax.tick_params(axis="x", labelbottom=True)  # also above a place that is left empty
+            ax.set_xlabel("share of the pool")
         for ax, name in zip(grid.flat, classes, strict=False):
             _share_bars(ax, [one.get(name) for one in panels])
             ax.set_title(wrapped(name, 28))
@@ -256,4 +257,3 @@ def _share_bars(ax: Axes, per_arm: Sequence[dict[str, Any] | None]) -> None:
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([0, 0.5, 1.0], ["0", "50 %", "100 %"])
-    ax.set_xlabel("share of the pool")

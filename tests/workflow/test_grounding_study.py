@@ -4,17 +4,19 @@ pictures; what reruns; nothing drawn or exported that is no box."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import pandas as pd
 import pytest
 
 from lib.files import read_json
+from lib.tables import read_table
 from tests.workflow.conftest import Tree
 
 pytestmark = pytest.mark.slow
 
+EVIDENCE = ("frame", "motion", "objects", "audio")
 STUDY: dict[str, Any] = {
     "study": "moments",
     "running": {"device": "cpu", "workers": 0},
@@ -30,7 +32,7 @@ STUDY: dict[str, Any] = {
         "clips": {
             "kind": "clips",
             "splits": ["train", "val", "test"],
-            "video": "looks",
+            "clips": "looks",
             "text": "words",
             "objects": "things",
         }
@@ -43,7 +45,6 @@ STUDY: dict[str, Any] = {
         "both": {"task": "grounding", "kind": "ensemble", "members": ["mvp", "ogsf"]},
         "alone": {"task": "grounding", "kind": "ensemble", "members": ["mvp"]},
         "ordinal": {"task": "grounding", "kind": "floor", "floor": "prior", "arm": "all", "size": "tiny"},
-        "chance": {"task": "grounding", "kind": "floor", "floor": "chance", "arm": "all", "size": "tiny"},
         "untrained": {"task": "grounding", "kind": "floor", "floor": "untrained", "arm": "all", "size": "tiny"},
     },
     "tta": {"none": {"views": [{}]}, "phases": {"views": [{}, {"every": 2}, {"every": 2, "phase": 1}]}},
@@ -51,7 +52,7 @@ STUDY: dict[str, Any] = {
     "boards": {
         "moments": {
             "dataset": "site",
-            "variants": ["mvp", "ogsf", "both", "alone", "ordinal", "chance", "untrained"],
+            "variants": ["mvp", "ogsf", "both", "alone", "ordinal", "untrained"],
             "tta": ["none", "phases"],
             "metric": "R1@0.5",
         }
@@ -65,18 +66,35 @@ def test_from_a_world_to_its_board(fresh: Callable[[dict[str, Any]], Tree]) -> N
     tree.snakemake()
     folder = tree.folder / "results"
     board = pd.read_csv(folder / "leaderboards/site/moments.csv")
-    assert len(board) == 14 and set(board["kind"]) == {"model", "ensemble", "floor"}
-    of = board.set_index(["variant", "tta"])["R1@0.5"]
-    assert of["alone", "none"] == of["mvp", "none"] and board["R1@0.5_low"].notna().all()
-    windows = {
-        name: pd.read_parquet(folder / f"predictions/site/{name}/seed=0/tta=none.parquet") for name in ("mvp", "alone")
-    }
-    pd.testing.assert_frame_equal(windows["mvp"], windows["alone"])
-    for name in ("figures/site/moments.lengths.png", "figures/site/ogsf/seed=0/tta=phases.windows.png"):
-        assert (folder / name).stat().st_size > 5000
-    assert not (folder / "exports").exists() and (folder / "registry.json").exists()
-    assert read_json(folder / "summaries/site/mvp/seed=0/tta=none/summary.json")["task"] == "grounding"
+    assert len(board) == 12 and set(board["kind"]) == {"model", "ensemble", "floor"}
+    assert board["R1@0.5_low"].notna().all() and {f"R1@0.5: {one}" for one in EVIDENCE} <= set(board)
+    of = board.set_index(["variant", "tta"])
+    assert of.loc[("alone", "none"), "R1@0.5"] == of.loc[("mvp", "none"), "R1@0.5"]
+    assert of.loc[("ogsf", "none"), "clips"] == 8 and of.loc[("ogsf", "none"), "queries"] > 8
+    card = read_json(folder / "train/site/ogsf/seed=0/model.json")
+    assert card["network"]["use_objects"] and card["widths"]["object_dim"] == 197  # looks 128, place 4, score, name 64
+    tables = {path.parts[-3]: pd.read_parquet(path) for path in folder.glob("predictions/site/*/seed=0/tta=none.parquet")}
+    pd.testing.assert_frame_equal(tables["mvp"], tables["alone"])
+    asked = read_table(folder / "videos/site/truth/queries.parquet", "queries")
+    asked = set(asked.loc[asked["video"].str.contains("-test-"), "query"])
+    assert set(tables) == set(STUDY["variants"]) and all(set(table["query"]) == asked for table in tables.values())
+    highest = tables["both"].groupby("query")["score"].max()
+    members = pd.concat([tables["mvp"], tables["ogsf"]]).groupby("query")["score"].max()
+    assert (highest <= members[highest.index] + 1e-6).all()
+    for name in ("moments.lengths", "ogsf/seed=0/tta=phases.windows", "mvp/seed=0/curves", "clips.arms/seed=0"):
+        picture = matplotlib.image.imread(folder / f"figures/site/{name}.png")[..., :3]
+        assert (picture.min(axis=2) < 0.99).mean() > 0.01, name
+    assert not (folder / "exports").exists()
+    runs = read_json(folder / "registry.json")["runs"]
+    assert runs["site/both/seed=0"]["kind"] == "ensemble" and runs["site/mvp/seed=0"]["status"] == "completed"
+    assert read_json(folder / "summaries/site/both/seed=0/tta=none/summary.json")["task"] == "grounding"
     assert tree.planned() == set()
+
     tree.study = STUDY | {"predict": {"windows": {"sigma": 0.4}}}
-    assert {Path(path).parts[0] for path in tree.planned()} >= {"predictions", "metrics", "leaderboards"}
-    assert not [path for path in tree.planned() if path.startswith(("train", "features", "shards"))]
+    stages = {path.split("/")[0] for path in tree.planned()}
+    assert stages == {"predictions", "metrics", "leaderboards", "figures", "summaries"}
+    tree.study = STUDY | {"trainings": {"grounding": STUDY["trainings"]["grounding"] | {"hidden": 16}}}
+    planned = tree.planned()
+    again = {path.split("/")[2] for path in planned if path.startswith("train/")}
+    assert again == {"mvp", "ogsf", "both", "alone", "untrained"}, "the ordinal prior has no network"
+    assert not [path for path in planned if path.startswith(("features", "shards", "subsets"))]

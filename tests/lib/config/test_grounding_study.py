@@ -21,7 +21,8 @@ GROUNDING: dict[str, Any] = {
         "site": {"source": {"format": "world"}},
         "nlq": {"source": {"format": "ego4d_nlq", "root": "/nlq", "annotations": {"train": "a.json", "test": "b.json"}}},
     },
-    "shardsets": {"clips": {"splits": ["train", "val", "test"]}},
+    "featuresets": {"looks": {"kind": "light_clips", "stride": 2, "window": 4}, "words": {"kind": "light_text"}},
+    "shardsets": {"clips": {"kind": "clips", "splits": ["train", "val", "test"], "clips": "looks", "text": "words"}},
     "arms": {"all": {"shardset": "clips", "background": "all"}},
     "trainings": {"grounding": {"preset": "tiny", "best": {"val/R1@0.5": "max"}}},
     "variants": {
@@ -93,6 +94,17 @@ def test_pictures_and_submissions_are_asked_for() -> None:
     ]
     with pytest.raises(ConfigError, match="of format world; submissions are of windows on ego4d_nlq"):
         Jobs(study()).submission(wildcards("mvp"))
+
+
+def test_floors_that_look_at_nothing_are_drawn_once() -> None:
+    boards = {"words": GROUNDING["boards"]["words"] | {"tta": ["phases", "none"]}}
+    rows = [(row["name"], row["tta"]) for row in Jobs(study(boards=boards)).window_rows(wildcards("mvp"))]
+    views = [("mvp, phases", "phases"), ("mvp", "none"), ("ogsf, phases", "phases"), ("ogsf", "none")]
+    assert rows == [*views, ("both, phases", "phases"), ("both", "none"), ("prior", "phases")]
+    predictions = Inputs(study(boards=boards), ".").board_predictions(wildcards("mvp"))
+    assert [path for path in predictions if "prior" in path] == [
+        f"results/predictions/site/prior/seed={seed}/tta=phases.parquet" for seed in study().seeds_of("prior")
+    ]
 
 
 OF_GROUNDING = {"task": "grounding", "kind": "ensemble"}

@@ -89,6 +89,19 @@ def test_rows_of_evaluations_leave_no_gap_and_parts_have_their_own_picture(tmp_p
     assert line(panels[2], "loss_box")[1] == pytest.approx([20 / step for step in range(10, 61, 10)])
 
 
+def test_what_both_sides_have_is_a_part_of_the_loss_and_scores_look_different(tmp_path: Path, drawn: list[Figure]) -> None:
+    values = {"train/loss": 2.0, "train/bounds": 1.0, "val/loss": 1.5, "val/bounds": 0.5}
+    values |= {f"val/R{k}": k / 20 for k in range(9)}
+    history = pd.DataFrame({"step": [1, 2]} | {name: [value, value] for name, value in values.items()})
+    curves.curves_figure(history, tmp_path / "curves.png", ReportSettings(dpi=60))
+    left, right = drawn[0].axes
+    assert [one.get_label() for one in left.get_lines()] == ["loss", "loss (validation)"]
+    assert [one.get_label() for one in right.get_lines()] == [f"R{k}" for k in range(9)]
+    assert len({(one.get_color(), one.get_linestyle()) for one in right.get_lines()}) == 9
+    curves.components_figure(history, tmp_path / "components.png", ReportSettings(dpi=60))
+    assert [ax.get_title(loc="left") for ax in drawn[1].axes] == ["loss", "bounds"]
+
+
 def test_what_is_no_number_is_crossed_out(tmp_path: Path, drawn: list[Figure]) -> None:
     history = history_frame(course(tmp_path / "history.csv", diverges=40))
     curves.curves_figure(history, tmp_path / "training_curves.png", ReportSettings(dpi=60))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import made
@@ -16,6 +17,7 @@ from lib.config.tasks import Metric, Task
 from lib.config.train import TrainingSettings
 from lib.files import DataError, write_json
 from lib.reporting.leaderboard import score_board
+from lib.reporting.page import markdown
 from lib.reporting.unit_scores import ratios, unit_scores
 
 TOLD = Task(
@@ -113,6 +115,22 @@ def test_a_board_of_a_task_of_its_own(tmp_path: Path, monkeypatch: pytest.Monkey
         assert rows[name]["recall_low"] < rows[name]["recall"] < rows[name]["recall_high"]
         assert rows[name]["mean_recall"] == 0.25 and "AP50" not in rows[name]
     assert not board.mean and board.metrics == ("recall", "mean_recall") and board.notes[0] == "recall: found; 0–1."
+
+
+def test_a_board_over_clips_counts_clips_and_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tasks.TASKS, "told", replace(TOLD, samples="clips"))
+    for seed, name in enumerate(("ours", "both")):
+        write_told(tmp_path, name, seed)
+    counts = {"arm": "all", "seed": 0, "frames": 7, "classes": {}, "clips": 7, "queries": 1234}
+    write_json(tmp_path / "subsets/world/all/seed=0.counts.json", counts)
+    settings = made.settings({"ours": {"arm": "all"}, "both": {"kind": "ensemble"}}, metric="recall") | {"task": "told"}
+    board = score_board("main", settings, tmp_path)
+    ours, both = (board.rows.set_index("variant").loc[name] for name in ("ours", "both"))
+    assert (ours["clips"], ours["queries"]) == (7, 1234) and both["clips"] is None
+    assert not [column for column in board.rows if column.startswith("frames")]
+    table = markdown(board).splitlines()[2]
+    assert "| clips | queries | iterations |" in table and "frames" not in table
+    assert "Clips, queries: what the row's arm holds for training (mean over seeds)." in board.notes
 
 
 def test_rows_told_by_other_classes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

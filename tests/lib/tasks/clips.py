@@ -1,17 +1,22 @@
-"""Small clips with planted answers for tests of the task grounding, and a reader of them in memory.
+"""Small clips with planted answers for tests of the task grounding, and shards of them.
 
 Letters: T steps, L words, K objects, D widths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lib.config.shard import ClipShardset
 from lib.data.clip_samples import ClipSample
+from lib.data.clip_shards import write_clip_shards
+from lib.data.features import Features, write_features
 from lib.data.time_grid import TimeGrid
+from lib.tasks.grounding_batches import queries_table
 
 WORDS, WIDTH, OBJECT_WIDTH = 6, 12, 7
 
@@ -51,27 +56,25 @@ def clip(
     )  # fmt: skip
 
 
-class Reader:
-    """Clips in memory, with the interface of lib/data/clip_samples.ClipReader."""
+def pack(samples: Sequence[ClipSample], folder: Path) -> Path:
+    """The shardset of clips, made of feature files as the stages embed and shard make it; its manifest.json."""
+    made: dict[str, Features] = {role: Features() for role in ("clips", "text", "objects")}
+    for sample in samples:
+        grid = {"stride": sample.grid.stride, "window": sample.grid.window, "fps": sample.grid.fps}
+        made["clips"].add(sample.video, sample.video, sample.features, **grid)
+        if sample.objects is not None:
+            made["objects"].add(sample.video, sample.video, sample.objects, mask=sample.objects_mask, **grid)
+        for query, text in zip(sample.queries, sample.texts, strict=True):
+            made["text"].add(query["query"], sample.video, text)
+    made = {role: one for role, one in made.items() if one.rows}
+    files = {role: [write_features(folder / f"{role}.safetensors", one, "float32")[0]] for role, one in made.items()}
+    splits = list(dict.fromkeys(sample.split for sample in samples))
+    settings = ClipShardset(kind="clips", splits=splits, **{role: role for role in made})
+    write_clip_shards(videos(samples), queries_table(samples), files, settings, folder / "shards")
+    return folder / "shards" / "manifest.json"
 
-    def __init__(self, samples: Sequence[ClipSample]) -> None:
-        self.samples = list(samples)
-        columns = {"key": [], "video": [], "split": [], "steps": [], "queries": []}  # type: dict[str, list[Any]]
-        for sample in self.samples:
-            row = (sample.key, sample.video, sample.split, len(sample.features), len(sample.queries))
-            for values, value in zip(columns.values(), row, strict=True):
-                values.append(value)
-        self.index = pd.DataFrame(columns)
-        first = self.samples[0]
-        tokens = None if first.objects is None else first.objects.shape[1:]
-        self.widths = {"video": first.features.shape[1], "text": first.texts[0].shape[1], "objects": tokens}
 
-    def rows(self, keys: Iterable[str]) -> np.ndarray:
-        place = {sample.key: number for number, sample in enumerate(self.samples)}
-        return np.array([place[key] for key in keys], dtype=np.int64)
-
-    def read_row(self, row: int) -> ClipSample:
-        return self.samples[row]
-
-    def iterate(self, keys: Iterable[str]) -> Iterator[ClipSample]:
-        return (self.samples[row] for row in self.rows(keys))
+def videos(samples: Sequence[ClipSample]) -> pd.DataFrame:
+    """What is needed of the MANIFEST table."""
+    rows = [(sample.video, sample.split, sample.grid.duration) for sample in samples]
+    return pd.DataFrame(rows, columns=["video", "split", "duration_s"])

@@ -3,6 +3,7 @@ pieces without moving a window, and its floors see nothing."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lib.config.train_grounding import GroundingSettings
 from lib.files import DataError, write_json
 from lib.tables import write_table
 from lib.tasks import PredictJob, ScoreJob, Trained, TrainJob, grounding
-from tests.lib.tasks.clips import Reader, clip
+from tests.lib.tasks.clips import clip, pack, videos
 
 TINY = {"preset": "tiny", "batch": 8, "budget": {"steps": 120, "evaluate_every_steps": 40}}
 
@@ -29,22 +30,27 @@ def clips(**how: Any) -> list[Any]:
 
 
 class Bench:
-    """Training, prediction and scoring of variants on clips in memory."""
+    """Training, prediction and scoring of variants on shards of clips."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, samples: list[Any]) -> None:
-        self.folder, self.reader = folder, Reader(samples)
-        monkeypatch.setattr("lib.data.clip_samples.ClipReader", lambda manifest: self.reader)
+        self.folder = folder
         monkeypatch.setenv("VIPERSIGHT_RUNNING", '{"device": "cpu", "workers": 0, "loggers": {"tensorboard": false}}')
-        keys = self.reader.index.loc[self.reader.index["split"] == "train", ["key", "video"]]
+        self.take(samples)
+        self.manifest = videos(samples)
+        keys = self.manifest.loc[self.manifest["split"] == "train", ["video"]]
         self.subset = folder / "subset.parquet"
-        write_table(self.subset, keys.assign(frame=0, reason="background"), "subset")
-        self.manifest = pd.DataFrame({"video": self.reader.index["video"], "split": self.reader.index["split"]})
+        write_table(self.subset, keys.assign(key=keys["video"], frame=0, reason="clip"), "subset")
+
+    def take(self, samples: list[Any]) -> None:
+        """Shards of other clips from here on; the arm stays."""
+        self.samples, self.packed = samples, getattr(self, "packed", 0) + 1
+        self.shards = pack(samples, self.folder / f"packed-{self.packed}")
 
     def job(self, name: str = "model", *, kind: str = "model", floor: str | None = None, **training: Any) -> TrainJob:
         values = identity(GroundingSettings.model_validate(TINY | training))
         return TrainJob(
             settings={"task": "grounding", "kind": kind, "floor": floor, "training": values, "members": ["a/seed=0"]},
-            seed=0, subset=self.subset, shards=self.folder / "manifest.json", weights=None, folder=self.folder / name,
+            seed=0, subset=self.subset, shards=self.shards, weights=None, folder=self.folder / name,
             threads=1, time_budget_s=None, fingerprint=name, on_progress=lambda **facts: None,
         )  # fmt: skip
 
@@ -53,14 +59,14 @@ class Bench:
         return grounding.predict(
             PredictJob(
                 settings={"task": "grounding"} | told, seed=0, manifest=self.manifest, classes=[],
-                shards=self.folder / "manifest.json", model=trained.weights, card=trained.card, members=tuple(members),
+                shards=self.shards, model=trained.weights, card=trained.card, members=tuple(members),
             )
         )  # fmt: skip
 
     def truth(self) -> pd.DataFrame:
         from lib.tasks.grounding_batches import queries_table
 
-        return queries_table(self.reader.samples)
+        return queries_table(self.samples)
 
     def score(self, predictions: pd.DataFrame, *, by: str = "template") -> dict[str, Any]:
         settings = {"splits": ["test"], "evaluate": {"queries_by": by}}
@@ -105,8 +111,6 @@ def test_killed_it_goes_on_and_ends_the_same(bench: Bench) -> None:
         if facts["steps"] >= 80:
             raise Killed
 
-    from dataclasses import replace
-
     job = replace(bench.job("broken", queries_per_clip=2, dropout=0.1), on_progress=dies)
     with pytest.raises(Killed):
         grounding.train(job)
@@ -121,11 +125,11 @@ def test_ogsf_without_objects_is_its_path_without_them(tmp_path: Path, monkeypat
     trained = grounding.train(bench.job(model="ogsf", budget={"steps": 20, "evaluate_every_steps": 20}))
     assert trained.card["network"]["use_objects"]
     with_them = bench.predict(trained)
-    for sample in bench.reader.samples:
+    for sample in bench.samples:
         sample.objects_mask[:] = False
+    bench.take(bench.samples)
     masked = bench.predict(trained)
-    bench.reader.samples = clips(objects=False)
-    bench.reader.widths["objects"] = None
+    bench.take([replace(sample, objects=None, objects_mask=None) for sample in bench.samples])
     pd.testing.assert_frame_equal(masked, bench.predict(trained))
     assert not masked.equals(with_them), "objects are looked at where there are any"
 
@@ -149,8 +153,6 @@ def test_an_ensemble_of_one_is_its_member(bench: Bench) -> None:
     table = bench.predict(member)
     card = bench.folder / "member.json"
     write_json(card, member.card | {"sha256": "0", "parameters": 7})
-    from dataclasses import replace
-
     ensemble = grounding.train(replace(bench.job("ensemble", kind="ensemble"), members=(card, card)))
     assert ensemble.card["format"] == "ensemble" and ensemble.card["parameters"] == 14
     pd.testing.assert_frame_equal(bench.predict(ensemble, members=[table]), table)
@@ -169,8 +171,7 @@ def test_floors_do_not_look(bench: Bench) -> None:
         table = bench.predict(fitted)
         assert bench.score(table)["coverage"] == 1.0 and fitted.card["iterations"] == 0
         if floor != "untrained":
-            for sample in bench.reader.samples:
-                sample.features[:] = 0
+            bench.take([replace(sample, features=0 * sample.features) for sample in bench.samples])
             pd.testing.assert_frame_equal(table, bench.predict(fitted))
 
 
@@ -185,7 +186,7 @@ def test_what_cannot_be_is_refused(bench: Bench, tmp_path: Path, monkeypatch: py
     with pytest.raises(DataError, match=r"38 of 38 .*max_steps = 16 steps.*Hint: max_steps: 24"):
         grounding.train(bench.job(max_steps=16))
     trained = grounding.train(bench.job(budget={"steps": 2, "evaluate_every_steps": 2}))
-    bench.reader.widths["video"] = 13
+    bench.take([replace(sample, features=np.pad(sample.features, ((0, 0), (0, 1)))) for sample in bench.samples])
     with pytest.raises(ConfigError, match="video features are 13 wide, the model was trained on 12"):
         bench.predict(trained)
     bare = Bench(tmp_path, monkeypatch, clips(annotated=False))
@@ -196,7 +197,7 @@ def test_what_cannot_be_is_refused(bench: Bench, tmp_path: Path, monkeypatch: py
         bare.score(predictions)
     with pytest.raises(DataError, match="no training query has a window"):
         grounding.train(bare.job("chance", kind="floor", floor="chance"))
-    bare.reader = Reader([sample for sample in bare.reader.samples if sample.split != "test"])
+    bare.take([sample for sample in bare.samples if sample.split != "test"])
     with pytest.raises(ConfigError, match="no sample of splits"):
         bare.predict(trained)
 
@@ -204,11 +205,11 @@ def test_what_cannot_be_is_refused(bench: Bench, tmp_path: Path, monkeypatch: py
 def test_a_video_without_features_is_told_and_counted(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     fitted = grounding.train(bench.job("prior", kind="floor", floor="prior"))
     truth = bench.truth()
-    gone = bench.reader.samples.pop()
-    bench.reader = Reader(bench.reader.samples)
+    *kept, gone = bench.samples
+    bench.take(kept)
     bench.truth = lambda: truth  # type: ignore[method-assign]
     scores = bench.score(bench.predict(fitted))
-    assert f"1 of 12 videos have no clip in {bench.folder}/manifest.json: {gone.video}" in capsys.readouterr().err
+    assert f"1 of 12 videos have no clip in {bench.shards}: {gone.video}" in capsys.readouterr().err
     assert scores["counts"]["n_without_windows"] == 3 and scores["coverage"] == pytest.approx(33 / 36)
 
 
