@@ -19,7 +19,7 @@ class Rewrite(Section):
     pattern: str = Field(
         min_length=1, description="Regular expression of Python's re; upper and lower case differ without (?i)."
     )
-    by: str = Field(description=r"What it becomes; \1 or \g<name> are what a group found, a bare word stays one.")
+    by: str = Field(description=r"What it becomes; `\1` and `\g<name>` are what a group found.")
 
     @model_validator(mode="after")
     def _works(self) -> Rewrite:

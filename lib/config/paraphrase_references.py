@@ -1,4 +1,4 @@
-"""Queries in other words: what shardsets of clips, trainings and test-time views must agree on about them.
+"""Paraphrases: what shardsets of clips, trainings and test-time views must agree on.
 
 Not here: the words themselves (embed_wording.py), what else shardsets of clips must agree on (clip_references.py).
 """

@@ -18,8 +18,7 @@ ADDED = {"added": True}
 
 
 class View(Section):
-    """One way to look: at a frame (flip, scale), or at a clip's steps (every, phase, slide, paraphrase); the default is
-    as it is."""
+    """One way to look: at a frame (flip, scale) or at a clip (every, phase, slide, paraphrase); the default is as it is."""
 
     flip: bool = Field(False, description="true = the frame mirrored left to right.")
     scale: float = Field(

@@ -11,7 +11,8 @@ import pytest
 
 from lib.data.clip_samples import ClipReader
 from lib.files import read_json
-from lib.perception.text_light import name_direction, words_of
+from lib.perception.hashed import direction
+from lib.perception.text_light import words_of
 from lib.tables import read_table
 from tests.workflow.conftest import TINY, Tree
 
@@ -25,7 +26,7 @@ STUDY: dict[str, Any] = {
         "looks": {"kind": "light_clips", "stride": 2, "window": 4, "side": 64, "sound": False},
         "words": WORDS,
         "again": WORDS,
-        "told": WORDS | {"phrases": "told.csv", "rewrite": [{"pattern": "^when does (the )?", "by": r"moment of \1"}]},
+        "told": WORDS | {"phrases": "told.csv", "rewrite": [{"pattern": "^When (does|is) ", "by": r"Moment, \1 "}]},
     },
     "shardsets": {
         "nlq": {
@@ -65,16 +66,14 @@ def test_from_a_table_to_windows(fresh: Callable[[dict[str, Any]], Tree]) -> Non
     pd.testing.assert_frame_equal(found["none"], found["again"], check_exact=True)
     assert not found["none"].equals(found["told"]) and len(found["told"])
     texts = queries.set_index("query")["text"]
+    assert texts.str.startswith("When ").all(), "the rule finds something in each"
     with ClipReader(folder / "shards/site/nlq/manifest.json") as reader:
         for sample in reader.iterate():
             for place, query in enumerate(sample.queries):
                 (same, told), name = (words[place] for words in sample.paraphrases), query["query"]
                 assert np.array_equal(same, sample.texts[place])
-                said = texts[name].removeprefix("when does ")
-                said = f"moment of the {said.removeprefix('the ')}" if said.startswith("the ") else f"moment of {said}"
-                said = said if texts[name].startswith("when does ") else texts[name]
-                said = "the very first thing" if name == retold else said
-                assert np.array_equal(told, [name_direction(word, 32) for word in words_of(said)]), said
+                said = "the very first thing" if name == retold else texts[name].replace("When ", "Moment, ", 1)
+                assert np.array_equal(told, [direction(word, 32) for word in words_of(said)]), said
     meta = read_json(folder / "features/site/told/chunk=0.meta.json")
     assert meta["features"]["phrases_digest"] in str(meta["inputs"])
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from lib.config.base import ConfigError, explain, identity
@@ -20,6 +21,8 @@ from lib.config.predict import View
 from lib.config.shard import ClipShardset
 from lib.config.study import Study
 from lib.files import DataError
+from lib.perception.wording import rewritten
+from tests.workflow.test_readme import block
 
 STUDY: dict[str, Any] = {
     "study": "words",
@@ -142,6 +145,16 @@ def test_a_view_of_words_is_refused_for_frames_and_for_a_file_that_no_board_list
     assert inputs.tested_shards(cell(variant="mvp", tta="words")) == "results/shards/site/told/manifest.json"
     with pytest.raises(ConfigError, match="shardset 'bare' of variant 'plain' has 0"):
         inputs.tested_shards(cell(variant="plain", tta="words"))
+
+
+def test_what_the_readme_shows_is_a_study() -> None:
+    values = yaml.safe_load(block("In other words", "yaml"))
+    arms = {"clips": {"shardset": "nlq", "background": "all"}}
+    variants = {"mvp": {"task": "grounding", "arm": "clips"}}
+    values["featuresets"]["looks"] = {"kind": "light_clips"}
+    shown = study(*values.items(), ("arms", arms), ("variants", variants), ("boards.words.variants", ["mvp"]))
+    (rule,) = shown.featuresets["moment"].rewrite
+    assert rewritten("When is the hook in the picture?", [rule]) == "The moment in which the hook in the picture?"
 
 
 def test_a_network_of_unknown_width_may_be_a_paraphrase() -> None:
