@@ -1,7 +1,7 @@
 # Embed: clips, queries or tracked objects of one chunk as features on a grid of time.
 #
-# NEEDS    the manifest; for texts the queries, for objects the chunk's tracks; a folder of features that stand as files
-#          enters by a digest
+# NEEDS    the manifest; for texts the queries, for objects the chunk's tracks; a folder of features that stand as files,
+#          and a table of other words for queries, enter by a digest
 # MAKES    chunk={chunk}.safetensors (a tensor per video or query; objects with a mask) and chunk={chunk}.index.parquet
 #          (unit, video, steps, width, stride, window, fps). Made only where something asks for it. [GPU for networks]
 

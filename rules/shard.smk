@@ -1,7 +1,8 @@
 # Shard: samples (images and labels, or clips' features and queries) in WebDataset tars, byte-identical when made again.
 #
 # NEEDS    manifest and truth tables; where the shardset asks for tracked boxes, the tracks of all chunks. A shardset of
-#          kind clips: the features of clips, of queries and, where it asks for them, of objects, of all chunks
+#          kind clips: the features of clips, of queries (as asked, then in other words) and, where it asks for them, of
+#          objects, of all chunks
 # MAKES    manifest.json (counts, sha256), index.parquet (where each sample lies) and beside them the tars. Every trainer
 #          reads its samples from here. Where WDS_SHARDS (`paths.shards`) holds the same shards already, they are
 #          checked and linked instead.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter
@@ -18,6 +20,7 @@ from lib.config.embed import Featureset, LightClips, LightText, ModelClips, Mode
 from lib.config.feature_planted import PlantedFeatures
 from lib.data.chunks import chunk_of
 from lib.data.features import Features, facts_of, write_features
+from lib.files import sha256_text
 from lib.tables import read_table
 from workflow_scripts import _program
 
@@ -44,12 +47,16 @@ def main() -> None:
         stage="embed",
         settings=given.settings,
         inputs={role: file for role, file in inputs.items() if file},
-        raw=next(
-            (features.notes[key] for key in ("files_digest", "model_digest", "model_commit") if features.notes.get(key)),
-            None,
-        ),
+        raw=raw_digest(features.notes),
         extra={"features": {"frames": int(videos["frames"].sum()), **facts_of(features)}},
     )
+
+
+def raw_digest(notes: Mapping[str, Any]) -> str | None:
+    """Digest of what enters beside inputs with a meta.json: files or a network, and a table of phrases."""
+    source = next((notes[key] for key in ("files_digest", "model_digest", "model_commit") if notes.get(key)), None)
+    phrases = notes.get("phrases_digest")
+    return sha256_text(f"{source} {phrases}") if source and phrases else source or phrases
 
 
 def in_splits(videos: pd.DataFrame, splits: list[str] | None) -> pd.DataFrame:
@@ -100,12 +107,12 @@ def of_texts(featureset: LightText | ModelText, videos: pd.DataFrame, queries: P
     if isinstance(featureset, LightText):
         from lib.perception.text_light import HashedWords
 
-        return encode_texts(table, videos, HashedWords(featureset), place)
+        return encode_texts(table, videos, HashedWords(featureset), place, featureset)
     from lib.perception.text_model import SentenceText, TransformersText
 
     encoder = (TransformersText if featureset.library == "transformers" else SentenceText)(featureset)
     refuse_other_width(place, featureset.width, encoder.width, featureset.model)
-    return encode_texts(table, videos, encoder, place)
+    return encode_texts(table, videos, encoder, place, featureset)
 
 
 def of_objects(featureset: Objects, videos: pd.DataFrame, tracks: Path, place: str) -> Features:

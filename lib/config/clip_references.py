@@ -1,6 +1,7 @@
 """What a shardset of clips, its featuresets, arms and variants must agree on, as far as settings know it.
 
-Not here: unknown names (references.py), the features themselves (lib/data/clip_shards.py).
+Not here: unknown names (references.py), queries in other words (paraphrase_references.py), the features themselves
+(lib/data/clip_shards.py).
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ _OF_FRAMES = {"fractions": {}, "mode": "union", "unit": "frame"}
 
 
 def feature_roles(study: Study) -> Iterator[tuple[str, str, str]]:
-    """(shardset, role, featureset) of all shardsets of clips."""
+    """(shardset, its setting, featureset) of all shardsets of clips."""
     for name, one in study.shardsets.items():
         for role in _KINDS if isinstance(one, ClipShardset) else ():
-            if getattr(one, role):
-                yield name, role, getattr(one, role)
+            first, *others = one.featuresets(role) or [None]
+            yield from [(name, role, first)] if first else []
+            yield from ((name, "paraphrases", other) for other in others)
 
 
 def check(study: Study) -> None:
@@ -54,10 +56,11 @@ def check(study: Study) -> None:
 
 
 def _check_featureset(place: str, shardset: Any, role: str, name: str, featureset: Any) -> None:
-    if about(featureset) != role:
+    wanted = "text" if role == "paraphrases" else role
+    if about(featureset) != wanted:
         raise ConfigError(
             f"{place}.{role}: featureset {name!r} of kind {featureset.kind} is about {about(featureset)}. "
-            f"Hint: one of kind {_KINDS[role]}."
+            f"Hint: one of kind {_KINDS[wanted]}."
         )
     lacking = [split for split in shardset.splits if featureset.splits is not None and split not in featureset.splits]
     if lacking:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from lib.config.appearance import Appearance, LightAppearance
 from lib.config.base import Name, refuse_idle
 from lib.config.embed_common import FeatureSection, GridSection, PretrainedSection
+from lib.config.embed_wording import WordingSection
 from lib.config.feature_files import FeatureFiles
 from lib.config.feature_planted import PlantedFeatures
 
@@ -68,7 +69,7 @@ class ModelClips(GridSection, PretrainedSection):
         return self
 
 
-class TextSection(FeatureSection):
+class TextSection(WordingSection, FeatureSection):
     """What featuresets of texts share: the queries of a dataset, one tensor each."""
 
     table: Literal["queries"] = Field("queries", description="Which texts of the dataset's truth are encoded.")

@@ -12,10 +12,12 @@ from typing import Any
 
 from lib.config.base import ConfigError
 from lib.config.detect import ModelDetector
-from lib.config.embed import Objects
+from lib.config.embed import Objects, TextSection
 from lib.config.embed_common import GridSection
+from lib.config.embed_wording import phrases_digest
 from lib.config.feature_files import FeatureFiles, features_digest
 from lib.config.jobs import Jobs, Wildcards
+from lib.config.paraphrase_references import check_views
 from lib.config.raw import RawInputs, raw_inputs, without_pictures
 from lib.config.shard import ClipShardset
 from lib.config.study import Study
@@ -103,8 +105,13 @@ class Inputs:
         return f"results/videos/{wildcards.dataset}/truth/{table}.parquet" if table else []
 
     def features_digest(self, wildcards: Wildcards) -> str:
-        """Digest of the folder of features that stand as files: a param, because its files are not inputs."""
+        """Digest of what a featureset reads of this site: a folder of features, or a table of phrases; "" without any.
+
+        A param, because thousands of files as inputs would slow every plan.
+        """
         featureset = self.study.find("featuresets", wildcards.featureset)
+        if isinstance(featureset, TextSection):
+            return phrases_digest(featureset, self.study.paths.resolved("raw"))
         is_files = isinstance(featureset, FeatureFiles)
         return features_digest(featureset, self.study.paths.resolved("features")) if is_files else ""
 
@@ -132,13 +139,14 @@ class Inputs:
         return sorted(name for name, one in self.study.shardsets.items() if isinstance(one, ClipShardset))
 
     def shard_features(self, role: str) -> Callable[[Any], list[str]]:
-        """An input function: all chunks of the featureset that plays a role (clips, text, objects) in a shardset."""
+        """An input function: all chunks of what plays a role (clips, text, objects) in a shardset, one featureset after
+        the other. Paraphrases are texts too, and follow the words that were asked."""
 
         def feature_files(wildcards: Any) -> list[str]:
-            featureset = getattr(self.study.find("shardsets", wildcards.shardset), role)
-            chunks = self.study.find("datasets", wildcards.dataset).chunks if featureset else 0
-            folder = f"results/features/{wildcards.dataset}/{featureset}"
-            return [f"{folder}/chunk={chunk}.safetensors" for chunk in range(chunks)]
+            featuresets = self.study.find("shardsets", wildcards.shardset).featuresets(role)
+            chunks = range(self.study.find("datasets", wildcards.dataset).chunks)
+            folder = f"results/features/{wildcards.dataset}"
+            return [f"{folder}/{name}/chunk={chunk}.safetensors" for name in featuresets for chunk in chunks]
 
         return feature_files
 
@@ -211,7 +219,7 @@ class Inputs:
     def tested_shards(self, wildcards: Wildcards) -> str | list[str]:
         """Shards whose samples are predicted, for a task that reads those: its arm's shardset, of the tested dataset.
 
-        ConfigError when no split of the prediction is packed in them.
+        ConfigError when no split of the prediction is packed in them, or a view looks with words that they lack.
         """
         variant = self.study.find("variants", wildcards.variant)
         if not TASKS[variant.task].shards or variant.kind == "ensemble":
@@ -227,6 +235,7 @@ class Inputs:
                 f"shardsets.{shardset}.splits: {', '.join(sorted(missing))} of predict.splits is not packed, which task "
                 f"{variant.task} of variant {wildcards.variant!r} predicts. Hint: add it to `splits`."
             )
+        check_views(self.study, wildcards.variant, wildcards.tta)
         return f"results/shards/{wildcards.dataset}/{shardset}/manifest.json"
 
     def truths(self, wildcards: Wildcards) -> list[str]:

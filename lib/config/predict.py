@@ -18,7 +18,7 @@ ADDED = {"added": True}
 
 
 class View(Section):
-    """One way to look: at a frame (flip, scale), or at a clip's steps (every, phase, slide); the default is as it is."""
+    """One way to look: at a frame (flip, scale) or at a clip (every, phase, slide, paraphrase); the default is as it is."""
 
     flip: bool = Field(False, description="true = the frame mirrored left to right.")
     scale: float = Field(
@@ -47,6 +47,12 @@ class View(Section):
         json_schema_extra=ADDED,
         description="Steps of the pieces in which a clip is seen, overlapping by half; null = predict.windows.slide.",
     )
+    paraphrase: int = Field(
+        0,
+        ge=0,
+        json_schema_extra=ADDED,
+        description="Words that are looked for: 0 = as they were asked, n = the n-th of `paraphrases` of the shardset.",
+    )
 
     @model_validator(mode="after")
     def _phase_of_its_stride(self) -> View:
@@ -59,7 +65,7 @@ class View(Section):
         return tuple(key for key, field in type(self).model_fields.items() if getattr(self, key) != field.default)
 
 
-VIEWS_OF_FRAMES, VIEWS_OF_STEPS = ("flip", "scale"), ("every", "phase", "slide")
+VIEWS_OF_FRAMES, VIEWS_OF_STEPS = ("flip", "scale"), ("every", "phase", "slide", "paraphrase")
 
 
 class Merge(Section):

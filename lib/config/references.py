@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from lib.config import clip_references
+from lib.config import clip_references, paraphrase_references
 from lib.config.base import ConfigError, nearest
 from lib.config.clip_references import feature_roles
 from lib.config.detect import ModelDetector
@@ -37,6 +37,7 @@ def check(study: Study) -> None:
     _refuse_mixed_ensembles(study)
     _refuse_blind_weights(study)
     clip_references.check(study)
+    paraphrase_references.check(study)
     _refuse_unknown_classes(study)
 
 

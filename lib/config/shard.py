@@ -97,6 +97,11 @@ class ClipShardset(PackedSection):
     kind: Literal["clips"] = Field(description="clips = a sample is the features of a clip, and its queries with theirs.")
     clips: Name = Field(description="Features of the clips; an entry of `featuresets:`.")
     text: Name = Field(description="Features of the queries; an entry of `featuresets:`.")
+    paraphrases: list[Name] = added(
+        [],
+        "Features of the same queries in other words, as wide as `text`; entries of `featuresets:`. A view looks with the "
+        "n-th (`paraphrase: n`), a training may draw among them.",
+    )
     objects: Name | None = Field(
         None, description="Features of tracked objects on the same grid of time; an entry of `featuresets:`."
     )
@@ -115,6 +120,19 @@ class ClipShardset(PackedSection):
         200, ge=1, description="Clips in one tar; higher = fewer, larger files, and fewer readers at once."
     )
     description: str = shown("", "One sentence for people.")
+
+    @model_validator(mode="after")
+    def _other_words(self) -> ClipShardset:
+        twice = next((name for name in self.paraphrases if [self.text, *self.paraphrases].count(name) > 1), None)
+        if twice is not None:
+            where = "is `text` itself" if twice == self.text else "is listed twice"
+            raise ValueError(f"paraphrases: {twice!r} {where}: the same words would count double. Hint: leave it out.")
+        return self
+
+    def featuresets(self, role: str) -> list[str]:
+        """Names of what plays a role (clips, text, objects): of text the words that were asked, then paraphrases."""
+        name = getattr(self, role)
+        return [*([name] if name else []), *(self.paraphrases if role == "text" else [])]
 
 
 def kind(value: Any) -> str:

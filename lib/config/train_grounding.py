@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lib.config.base import Section, refuse_idle
+from lib.config.base import Section, added, refuse_idle
 from lib.config.train_grounding_presets import PRESETS, filled
 from lib.config.train_loop import LoopSettings
 
@@ -156,6 +156,10 @@ class GroundingSettings(LoopSettings):
         None,
         ge=1,
         description="Queries drawn from a clip each time that it comes; null = all. Fewer mix clips more.",
+    )
+    paraphrases: bool = added(
+        False,
+        "true = a query comes in words drawn each time among those that were asked and the shardset's `paraphrases`.",
     )
     assign: AssignSettings = Field(default_factory=AssignSettings, description="Which points answer a query.")
     loss: GroundingLossSettings = Field(default_factory=GroundingLossSettings, description="What is minimised.")

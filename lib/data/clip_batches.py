@@ -35,13 +35,21 @@ class Item:
 
 
 def items(
-    sample: ClipSample, random: np.random.Generator | None = None, *, queries_per_clip: int | None = None
+    sample: ClipSample,
+    random: np.random.Generator | None = None,
+    *,
+    queries_per_clip: int | None = None,
+    paraphrases: bool = False,
 ) -> list[Item]:
     """One item per query of a clip, in their order. queries_per_clip: so many of them, drawn anew each time; None = all.
 
-    Of a query with several windows one is drawn; without `random` it is the first. ConfigError: queries_per_clip is below
-    1, or stated without `random`.
+    Of a query with several windows one is drawn; without `random` it is the first. paraphrases: its words are drawn too,
+    among those that were asked and the clip's paraphrases. ConfigError: queries_per_clip is below 1, or something is to be
+    drawn without `random`.
     """
+    if paraphrases and random is None:
+        raise ConfigError("paraphrases: true needs something to draw by. Hint: false takes the words that were asked.")
+    wordings = [sample.texts, *sample.paraphrases] if paraphrases else [sample.texts]
     chosen = range(len(sample.queries))
     if queries_per_clip is not None:
         if queries_per_clip < 1 or random is None:
@@ -57,13 +65,18 @@ def items(
                 query=query["query"],
                 grid=sample.grid,
                 features=sample.features,
-                text=sample.texts[number],
+                text=_drawn(wordings, random)[number],
                 objects=sample.objects,
                 objects_mask=sample.objects_mask,
                 segment=segment_of(query["windows"], sample.grid, random),
             )
         )
     return found
+
+
+def _drawn(wordings: Sequence[list[np.ndarray]], random: np.random.Generator | None) -> list[np.ndarray]:
+    """One of several; nothing is drawn where there is one, so that other draws stay what they were."""
+    return wordings[0] if random is None or len(wordings) == 1 else wordings[int(random.integers(len(wordings)))]
 
 
 def segment_of(

@@ -4,7 +4,9 @@
 Members of a sample: `{key}.json` {video, split, grid {stride, window, fps, duration_s}, queries [{query, text, template,
 evidence, windows [[start_s, end_s]]}], text_offsets}, `{key}.video.npy` [T, Dv], `{key}.text.npy` [sum of L, Dt], and
 where the shardset has objects `{key}.objects.npy` [T, K, F] and `{key}.objects_mask.npy` [T, K]. The words of query n are
-the rows text_offsets[n] to text_offsets[n + 1] of the text. `windows` is empty for a query that is not annotated.
+the rows text_offsets[n] to text_offsets[n + 1] of the text. Where the shardset has paraphrases, `{key}.text1.npy` …
+hold the queries in other words, and paraphrase_offsets lists the offsets of each. `windows` is empty for a query that is
+not annotated.
 
 T steps, D widths, L tokens of a query, K objects of a step, F width of an object.
 """
@@ -13,12 +15,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from lib.config.base import ConfigError
 from lib.data.reader import TarReader
 from lib.data.tar_index import AGAIN
 from lib.data.time_grid import TimeGrid
@@ -30,7 +33,8 @@ class ClipSample:
     """A clip. queries: in the order of texts, each {query, text, template, evidence, windows: list of (start_s, end_s)}.
 
     features: float32 [T, Dv]; texts: float32 [L, Dt] each; objects: float32 [T, K, F] and objects_mask: bool [T, K], True =
-    an object, or None for both. Arrays may be views of what was read: copy before writing.
+    an object, or None for both; paraphrases: the texts in other words, as often as the shardset has them. Arrays may be
+    views of what was read: copy before writing.
     """
 
     key: str
@@ -42,6 +46,21 @@ class ClipSample:
     texts: list[np.ndarray]
     objects: np.ndarray | None
     objects_mask: np.ndarray | None
+    paraphrases: list[list[np.ndarray]] = field(default_factory=list)
+
+    def worded(self, paraphrase: int) -> ClipSample:
+        """The clip with its queries in the words of a paraphrase, from 1 on; 0 = as they were asked.
+
+        ConfigError: the clip has fewer.
+        """
+        if paraphrase == 0:
+            return self
+        if paraphrase > len(self.paraphrases):
+            raise ConfigError(
+                f"tta views: paraphrase {paraphrase} of clip {self.video!r}: its shardset has {len(self.paraphrases)}. "
+                "Hint: add a featureset to `paraphrases` of the shardset."
+            )
+        return replace(self, texts=self.paraphrases[paraphrase - 1])
 
 
 class ClipReader(TarReader[ClipSample]):
@@ -58,12 +77,16 @@ class ClipReader(TarReader[ClipSample]):
         """A clip. DataError where its members do not belong together."""
         said = self.parsed(row, contents["json"])
         arrays = {name: array_of(contents[name]) for name in contents if name != "json"}
-        offsets, text, video = said["text_offsets"], arrays["text"], arrays["video"]
-        objects, mask = arrays.get("objects"), arrays.get("objects_mask")
-        fits = len(offsets) == len(said["queries"]) + 1 and offsets[-1] == len(text)
+        video, objects, mask = arrays["video"], arrays.get("objects"), arrays.get("objects_mask")
+        offsets = [said["text_offsets"], *said.get("paraphrase_offsets", ())]
+        texts = [arrays[name] for name in self.layout.members if name.startswith("text")]
+        fits = [(len(said["queries"]) + 1, len(text)) for text in texts] == [(len(one), one[-1]) for one in offsets]
         if not fits or (mask is not None and (objects.shape[:2] != mask.shape or len(mask) != len(video))):
             raise DataError(f"{self.folder}: the parts of sample {self.key(row)!r} do not fit. {AGAIN}")
         grid = said["grid"]
+        words = [
+            [_plain(text[start:end]) for start, end in pairwise(ends)] for text, ends in zip(texts, offsets, strict=True)
+        ]
         return ClipSample(
             key=self.key(row),
             video=said["video"],
@@ -71,9 +94,10 @@ class ClipReader(TarReader[ClipSample]):
             grid=TimeGrid(grid["stride"], grid["window"], grid["fps"], grid["duration_s"]),
             queries=[one | {"windows": [(start, end) for start, end in one["windows"]]} for one in said["queries"]],
             features=_plain(video),
-            texts=[_plain(text[start:end]) for start, end in pairwise(offsets)],
+            texts=words[0],
             objects=None if objects is None else _plain(objects),
             objects_mask=mask,
+            paraphrases=words[1:],
         )
 
 

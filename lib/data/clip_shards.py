@@ -18,7 +18,7 @@ import pandas as pd
 from lib.config.base import ConfigError, identity, nearest
 from lib.config.shard import ClipShardset
 from lib.data.clip_samples import npy
-from lib.data.features import read_features, read_index
+from lib.data.features import read_features, read_index, read_rows
 from lib.data.progress import track
 from lib.data.tar_index import clip_layout
 from lib.data.tar_writer import JSON, Packed, write_shardset
@@ -32,14 +32,17 @@ _ABOUT = ("query", "text", "template", "evidence")
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip to be packed: where its features lie, by role a row of the features' index (None: it has no objects)."""
+    """One clip to be packed: where its features lie, by role a row of the features' index (None: it has no objects).
+
+    texts: rows of the queries, as they were asked, then of each paraphrase.
+    """
 
     video: str
     split: str
     duration_s: float
     queries: list[dict[str, Any]]
     rows: Mapping[str, Any]
-    texts: list[Any]
+    texts: list[list[Any]]
 
     @property
     def grid(self) -> TimeGrid:
@@ -63,14 +66,15 @@ def write_clip_shards(
     """Pack the clips of settings.splits into `out` and return what manifest.json holds.
 
     manifest, queries: tables as lib/tables.py describes them. features: by role (clips, text, objects) the safetensors
-    files of all chunks. ConfigError: a split that the dataset lacks. DataError: a clip or query without features (unless
-    they may be missing), features of different widths, of another grid than the objects', longer than max_steps, or not
-    finite.
+    files of all chunks; behind those of `text` come those of each paraphrase. ConfigError: a split that the dataset lacks.
+    DataError: a clip or query without features (unless they may be missing), features of different widths, of another
+    grid than the objects', longer than max_steps, or not finite.
     """
     left_out = LeftOut()
-    known = {role: _by_unit(features.get(role, ())) for role in ROLES}
-    clips = {split: _chosen(split, manifest, queries, known, settings, left_out) for split in settings.splits}
-    _refuse_missing(left_out, settings)
+    known = {role: _by_unit(features.get(role, ())) for role in ("clips", "objects")}
+    words = [_by_unit(files) for files in _by_featureset(features["text"], settings.featuresets("text"))]
+    clips = {split: _chosen(split, manifest, queries, known, words, settings, left_out) for split in settings.splits}
+    _refuse_missing(left_out, words, settings)
     for split, found in clips.items():
         if not found:
             raise DataError(f"split {split!r}: no clip with features and queries is left. Hint: leave it out of `splits`.")
@@ -78,7 +82,7 @@ def write_clip_shards(
     return write_shardset(
         out,
         {split: _packed_split(split, found, shapes, settings) for split, found in clips.items()},
-        clip_layout(objects=settings.objects is not None),
+        clip_layout(objects=settings.objects is not None, paraphrases=len(settings.paraphrases)),
         settings.samples_per_shard,
         lambda: {"kind": "clips", "widths": shapes, "left_out": vars(left_out), "settings": identity(settings)},
     )
@@ -88,11 +92,20 @@ def _by_unit(files: Iterable[Path]) -> dict[str, Any]:
     return {row.unit: row for row in read_index(files).itertuples(index=False)}
 
 
+def _by_featureset(files: Sequence[Path], names: Sequence[str]) -> list[Sequence[Path]]:
+    """The files of each featureset: they follow each other, all with the same chunks."""
+    chunks, rest = divmod(len(files), len(names))
+    if rest:
+        raise DataError(f"{len(files)} files are not the chunks of {', '.join(names)}. Hint: all chunks of each, in order.")
+    return [files[chunks * number : chunks * (number + 1)] for number in range(len(names))]
+
+
 def _chosen(
     split: str,
     manifest: pd.DataFrame,
     queries: pd.DataFrame,
     known: Mapping[str, Mapping[str, Any]],
+    words: Sequence[Mapping[str, Any]],
     settings: ClipShardset,
     left_out: LeftOut,
 ) -> list[Clip]:
@@ -109,13 +122,14 @@ def _chosen(
         if row.video not in known["clips"]:
             left_out.clips_without_features.append(row.video)
             continue
-        left_out.queries_without_features += [one["query"] for one in asked if one["query"] not in known["text"]]
-        asked = [one for one in asked if one["query"] in known["text"]]
+        there = [all(one["query"] in rows for rows in words) for one in asked]
+        left_out.queries_without_features += [one["query"] for one, has in zip(asked, there, strict=True) if not has]
+        asked = [one for one, has in zip(asked, there, strict=True) if has]
         if settings.objects is not None and row.video not in known["objects"]:
             left_out.clips_without_objects.append(row.video)
         rows = {role: known[role].get(row.video) for role in ("clips", "objects")}
         if asked:
-            texts = [known["text"][one["query"]] for one in asked]
+            texts = [[wording[one["query"]] for one in asked] for wording in words]
             found.append(_checked(Clip(row.video, split, float(row.duration_s), asked, rows, texts), settings))
     return found
 
@@ -147,14 +161,15 @@ def _checked(clip: Clip, settings: ClipShardset) -> Clip:
     return clip
 
 
-def _refuse_missing(left_out: LeftOut, settings: ClipShardset) -> None:
-    for what in ("clips", "queries"):
-        names: list[str] = getattr(left_out, f"{what}_without_features")
+def _refuse_missing(left_out: LeftOut, words: Sequence[Mapping[str, Any]], settings: ClipShardset) -> None:
+    lacking = [("clips", settings.clips, left_out.clips_without_features)]
+    for featureset, rows in zip(settings.featuresets("text"), words, strict=True):
+        lacking.append(("queries", featureset, [one for one in left_out.queries_without_features if one not in rows]))
+    for what, featureset, names in lacking:
         if names and settings.missing == "error":
             more = f" … and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-            role = "clips" if what == "clips" else "text"
             raise DataError(
-                f"{len(names)} {what} have no features in featureset {getattr(settings, role)!r}: "
+                f"{len(names)} {what} have no features in featureset {featureset!r}: "
                 f"{', '.join(names[:_LISTED])}{more}. Hint: do its `splits` hold them? `missing: drop` leaves them out and "
                 "lists them in manifest.json."
             )
@@ -162,9 +177,16 @@ def _refuse_missing(left_out: LeftOut, settings: ClipShardset) -> None:
 
 def _shapes(clips: Sequence[Clip], settings: ClipShardset) -> dict[str, Any]:
     """Widths of video and text, (K, F) of objects; DataError names two units that differ."""
-    rows = {"video": [one.rows["clips"] for one in clips], "text": [row for one in clips for row in one.texts]}
+    rows = {"video": [one.rows["clips"] for one in clips], "text": [row for one in clips for row in one.texts[0]]}
     bearing = [one.rows["objects"] for one in clips if one.rows["objects"] is not None]
     shapes: dict[str, Any] = {role: _width(found) for role, found in rows.items()} | {"objects": None}
+    for number, name in enumerate(settings.paraphrases, start=1):
+        width = _width([row for one in clips for row in one.texts[number]])
+        if width != shapes["text"]:
+            raise DataError(
+                f"paraphrases: featureset {name!r} is {width} wide, {settings.text!r} is {shapes['text']}. Hint: the same "
+                "encoder for both, in other words (`rewrite`, `phrases`)."
+            )
     if settings.objects is not None:
         if not bearing:
             raise DataError(f"no clip has features in featureset {settings.objects!r}. Hint: leave `objects` out.")
@@ -191,17 +213,19 @@ def _packed_split(split: str, clips: Sequence[Clip], shapes: Mapping[str, Any], 
 
 def _packed(clip: Clip, shapes: Mapping[str, Any], settings: ClipShardset) -> Packed:
     row, grid = clip.rows["clips"], clip.grid
-    (video, _), *_rest = _read([row], (row.steps, shapes["video"]), settings.dtype)
-    texts = [values for values, _ in _read(clip.texts, (None, shapes["text"]), settings.dtype)]
+    (video, _), *_rest = read_rows([row], (row.steps, shapes["video"]), settings.dtype)
+    words = [[values for values, _ in read_rows(rows, (None, shapes["text"]), settings.dtype)] for rows in clip.texts]
     said = {"video": clip.video, "split": clip.split, "queries": clip.queries}
     said["grid"] = {"stride": grid.stride, "window": grid.window, "fps": grid.fps, "duration_s": grid.duration}
-    said["text_offsets"] = [0, *np.cumsum([len(one) for one in texts]).tolist()]
-    members = {"json": JSON.encode(said).encode(), "video": npy(video), "text": npy(np.concatenate(texts))}
+    said["text_offsets"], *others = [[0, *np.cumsum([len(one) for one in texts]).tolist()] for texts in words]
+    said |= {"paraphrase_offsets": others} if others else {}
+    members = {"json": JSON.encode(said).encode(), "video": npy(video)}
+    members |= {f"text{number or ''}": npy(np.concatenate(texts)) for number, texts in enumerate(words)}
     if shapes["objects"] is not None:
         wanted = (row.steps, *shapes["objects"])
         tokens, mask = np.zeros(wanted, settings.dtype), np.zeros(wanted[:2], bool)
         if clip.rows["objects"] is not None:
-            ((tokens, mask),) = _read([clip.rows["objects"]], wanted, settings.dtype)
+            ((tokens, mask),) = read_rows([clip.rows["objects"]], wanted, settings.dtype)
         members |= {"objects": npy(tokens), "objects_mask": npy(mask)}
     facts = {"video": clip.video, "frame": 0, "duration_s": clip.duration_s, "steps": int(row.steps)}
     return Packed(clip.video, members, facts | _counted(clip.queries))
@@ -213,34 +237,3 @@ def _counted(queries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     annotated = sum(bool(one["windows"]) for one in queries)
     numbers = {"queries": len(queries), "annotated": annotated}
     return numbers | {"templates": names, "template_queries": [templates.count(name) for name in names]}
-
-
-def _read(rows: Sequence[Any], shape: tuple[Any, ...], dtype: str) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """(values, mask) of units in their order, as they are stored; shape: as it must be, None = any.
-
-    DataError names file and unit of what has another shape, is not finite, or does not fit into dtype.
-    """
-    by_file: dict[str, list[str]] = {}
-    for row in rows:
-        by_file.setdefault(row.file, []).append(row.unit)
-    found = {}
-    for file, units in by_file.items():
-        for unit, values, mask in read_features(Path(file), units):
-            found[unit] = (_fit(f"{file}: {unit!r}", values, shape, dtype), mask)
-            if (len(shape) == 3) != (mask is not None):
-                raise DataError(
-                    f"{file}: {unit!r} has {'no' if mask is None else 'a'} mask. Hint: another kind of features?"
-                )
-    return [found[row.unit] for row in rows]
-
-
-def _fit(place: str, values: np.ndarray, shape: tuple[Any, ...], dtype: str) -> np.ndarray:
-    if len(values.shape) != len(shape) or any(b not in (None, a) for a, b in zip(values.shape, shape, strict=True)):
-        wanted = ["any" if side is None else side for side in shape]
-        raise DataError(f"{place} has shape {list(values.shape)}, expected {wanted}. Hint: run the stage embed again.")
-    with np.errstate(over="ignore"):
-        stored = values.astype(dtype, copy=False)
-    if not np.isfinite(stored).all():
-        odd = "NaN or infinite numbers" if not np.isfinite(values).all() else f"numbers that {dtype} cannot hold"
-        raise DataError(f"{place} holds {odd}. Hint: make these features again, or dtype: float32.")
-    return stored

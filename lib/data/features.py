@@ -6,7 +6,7 @@ T steps, L tokens, D width, K objects. Units are videos (clip and object feature
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,37 @@ def read_features(path: Path, units: Iterable[str] | None = None) -> Iterator[tu
         raise DataError(
             f"{path}: no whole safetensors file ({error}). Hint: delete it; its rule writes it again."
         ) from error
+
+
+def read_rows(rows: Sequence[Any], shape: tuple[Any, ...], dtype: str) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """(values, mask) of units by their rows of read_index, in their order; shape: as it must be, None = any.
+
+    DataError names file and unit of what has another shape, is not finite, or does not fit into dtype.
+    """
+    by_file: dict[str, list[str]] = {}
+    for row in rows:
+        by_file.setdefault(row.file, []).append(row.unit)
+    found = {}
+    for file, units in by_file.items():
+        for unit, values, mask in read_features(Path(file), units):
+            found[unit] = (_fit(f"{file}: {unit!r}", values, shape, dtype), mask)
+            if (len(shape) == 3) != (mask is not None):
+                raise DataError(
+                    f"{file}: {unit!r} has {'no' if mask is None else 'a'} mask. Hint: another kind of features?"
+                )
+    return [found[row.unit] for row in rows]
+
+
+def _fit(place: str, values: np.ndarray, shape: tuple[Any, ...], dtype: str) -> np.ndarray:
+    if len(values.shape) != len(shape) or any(b not in (None, a) for a, b in zip(values.shape, shape, strict=True)):
+        wanted = ["any" if side is None else side for side in shape]
+        raise DataError(f"{place} has shape {list(values.shape)}, expected {wanted}. Hint: run the stage embed again.")
+    with np.errstate(over="ignore"):
+        stored = values.astype(dtype, copy=False)
+    if not np.isfinite(stored).all():
+        odd = "NaN or infinite numbers" if not np.isfinite(values).all() else f"numbers that {dtype} cannot hold"
+        raise DataError(f"{place} holds {odd}. Hint: make these features again, or dtype: float32.")
+    return stored
 
 
 def facts_of(features: Features) -> Mapping[str, Any]:

@@ -64,11 +64,12 @@ _CLIP = {"json": "json", "video": "video.npy", "text": "text.npy"}
 _OBJECTS = {"objects": "objects.npy", "objects_mask": "objects_mask.npy"}
 
 
-def clip_layout(*, objects: bool) -> Layout:
-    """Of clips. steps: of its features; annotated: how many of its queries have a window; templates: the distinct ones,
-    template_queries: how many queries of each; frame: 0."""
+def clip_layout(*, objects: bool, paraphrases: int = 0) -> Layout:
+    """Of clips, with their queries in so many other words. steps: of its features; annotated: how many of its queries have
+    a window; templates: the distinct ones, template_queries: how many queries of each; frame: 0."""
     counted = {"steps": _WHOLE, "queries": _WHOLE, "annotated": _WHOLE, "templates": _TEXTS, "template_queries": _WHOLES}
-    return _layout(_CLIP | (_OBJECTS if objects else {}), {"duration_s": _REAL}, counted)
+    others = {f"text{number}": f"text{number}.npy" for number in range(1, paraphrases + 1)}
+    return _layout(_CLIP | others | (_OBJECTS if objects else {}), {"duration_s": _REAL}, counted)
 
 
 def kind_of(manifest: Mapping[str, Any]) -> str:
@@ -80,7 +81,8 @@ def layout_of(manifest: Mapping[str, Any]) -> Layout:
     """Members and index columns of the shardset that a manifest.json describes."""
     if kind_of(manifest) == "frames":
         return FRAMES
-    return clip_layout(objects=manifest["widths"]["objects"] is not None)
+    objects = manifest["widths"]["objects"] is not None
+    return clip_layout(objects=objects, paraphrases=len(manifest["settings"].get("paraphrases", ())))
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from lib.config.embed_wording import WordingSection
 from lib.data.features import Features
 from lib.files import DataError
+from lib.perception.wording import reworded
 
 
 class TextEncoder(Protocol):
@@ -26,12 +28,20 @@ class TextEncoder(Protocol):
         ...
 
 
-def encode_texts(queries: pd.DataFrame, videos: pd.DataFrame, encoder: TextEncoder, place: str) -> Features:
+def encode_texts(
+    queries: pd.DataFrame,
+    videos: pd.DataFrame,
+    encoder: TextEncoder,
+    place: str,
+    wording: WordingSection | None = None,
+) -> Features:
     """Features of all queries (QUERIES table) of a chunk's videos. place: the featureset, for messages.
 
-    A query with several windows is one text. DataError: a query without words, an id that two videos or two texts share.
+    A query with several windows is one text. wording: other words for them. DataError: a query without words, an id that
+    two videos or two texts share.
     """
     texts = _distinct(queries, place)
+    texts, notes = (texts, {}) if wording is None else reworded(texts, wording, place)
     mine = texts[texts["video"].isin(videos["video"])]
     values, cut = encoder.encode(mine["text"].tolist())
     features = Features()
@@ -39,7 +49,7 @@ def encode_texts(queries: pd.DataFrame, videos: pd.DataFrame, encoder: TextEncod
         if not len(rows):
             raise DataError(f"query {query!r} of video {video!r}: {text!r} holds no word that {place} could encode.")
         features.add(query, video, rows)
-    features.notes = {"width": encoder.width, "cut_texts": int(sum(cut)), **encoder.facts}
+    features.notes = {"width": encoder.width, "cut_texts": int(sum(cut)), **encoder.facts, **notes}
     if any(cut):
         print(f"warning: {sum(cut)} of {len(cut)} texts are longer than {place}.max_tokens and were cut", file=sys.stderr)
     return features

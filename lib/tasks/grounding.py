@@ -90,7 +90,7 @@ def _parts(job: TrainJob, settings: GroundingSettings, reader: ClipReader, keys:
     truth = _truth_of(reader, val)
     network = settings.network(**widths(reader))
     given = {"collate": collated, "batch": settings.batch, "workers": Running.of_this_run().workers}
-    drawn = Looking(PLAIN, settings.max_steps, settings.queries_per_clip)
+    drawn = Looking(PLAIN, settings.max_steps, settings.queries_per_clip, paraphrases=settings.paraphrases)
 
     def loader(ranks: int, rank: int) -> ShardLoader:
         share = {"ranks": ranks, "rank": rank, "tail": "drop" if ranks > 1 else "keep"}

@@ -23,17 +23,23 @@ from lib.tables import COLUMNS, QUERIES
 class Looking:
     """What is made of a clip: in each view its pieces of at most `longest` steps, and an item of each for each query.
 
-    queries_per_clip: as lib/data/clip_batches.items takes it; None = all.
+    queries_per_clip, paraphrases: as lib/data/clip_batches.items takes them.
     """
 
-    def __init__(self, views: Sequence[View], longest: int, queries_per_clip: int | None = None) -> None:
-        self.views, self.longest, self.queries_per_clip = views, longest, queries_per_clip
+    def __init__(
+        self, views: Sequence[View], longest: int, queries_per_clip: int | None = None, *, paraphrases: bool = False
+    ) -> None:
+        self.views, self.longest = views, longest
+        self.queries_per_clip, self.paraphrases = queries_per_clip, paraphrases
 
     def __call__(self, sample: ClipSample, random: np.random.Generator) -> list[tuple[list[Any], Place]]:
         return [
-            (items(piece.cut(sample), random, queries_per_clip=self.queries_per_clip), place_of(view, piece, sample.grid))
+            (self._items(piece.cut(sample.worded(self.views[view].paraphrase)), random), place_of(view, piece, sample.grid))
             for view, piece in looks(len(sample.features), self.views, self.longest)
         ]
+
+    def _items(self, sample: ClipSample, random: np.random.Generator) -> list[Any]:
+        return items(sample, random, queries_per_clip=self.queries_per_clip, paraphrases=self.paraphrases)
 
 
 def collated(clips: Sequence[list[tuple[list[Any], Place]]]) -> dict[str, Any]:
