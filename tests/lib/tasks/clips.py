@@ -6,6 +6,7 @@ Letters: T steps, L words, K objects, D widths.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -54,11 +55,14 @@ def clip(
 class Reader:
     """Clips in memory, with the interface of lib/data/clip_samples.ClipReader."""
 
+    without_queries: ClassVar[list[str]] = []
+
     def __init__(self, samples: Sequence[ClipSample]) -> None:
         self.samples = list(samples)
-        columns = {"key": [], "video": [], "split": [], "steps": [], "queries": []}  # type: dict[str, list[Any]]
+        columns: dict[str, list[Any]] = {name: [] for name in ("key", "video", "split", "steps", "queries", "annotated")}
         for sample in self.samples:
             row = (sample.key, sample.video, sample.split, len(sample.features), len(sample.queries))
+            row += (sum(bool(query["windows"]) for query in sample.queries),)
             for values, value in zip(columns.values(), row, strict=True):
                 values.append(value)
         self.index = pd.DataFrame(columns)
