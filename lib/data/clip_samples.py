@@ -73,6 +73,11 @@ class ClipReader(TarReader[ClipSample]):
         stated = self.manifest["widths"]
         return stated | {"objects": tuple(stated["objects"]) if stated["objects"] else None}
 
+    @property
+    def without_queries(self) -> list[str]:
+        """Videos of the packed splits about which nobody asks, which are no samples therefore."""
+        return list(self.manifest["left_out"]["clips_without_queries"])
+
     def made(self, row: int, contents: dict[str, memoryview]) -> ClipSample:
         """A clip. DataError where its members do not belong together."""
         said = self.parsed(row, contents["json"])

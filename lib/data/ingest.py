@@ -20,7 +20,7 @@ from lib.config.download import Dataset
 from lib.data.ids import unique_ids
 from lib.data.language import language_tables
 from lib.data.probing import Media, look
-from lib.data.quality import how_cut, quality_table, with_notes
+from lib.data.quality import how_cut, quality_table, told_of_texts, with_notes
 from lib.data.sources import Item, Source
 from lib.data.splits import check_leaks, draw_splits
 from lib.data.truth import Video, boxes_table, class_counts, detections_table, frames_table, write_truth
@@ -120,7 +120,7 @@ def ingest(source: Source, dataset: Dataset, out: Path, *, workers: int = 4) -> 
         boxes_dropped=sum(changes["dropped"].values()),
         classes=order,
         language={kind: len(table) for kind, table in language.items()},
-        warnings=_warnings(source, counts, order) + _cut_short(videos),
+        warnings=_warnings(source, counts, order) + _cut_short(videos) + told_of_texts([*source.dropped, *notes]),
     )
 
 

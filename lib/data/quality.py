@@ -13,6 +13,8 @@ from lib.data.probing import Media
 from lib.data.sources import Source
 from lib.data.truth import Video
 
+_TEXTS = ("query", "relation", "caption", "question")
+
 
 def quality_table(
     source: Source,
@@ -89,3 +91,12 @@ def with_notes(changes: dict[str, Counter[str]], noted: list[dict[str, Any]]) ->
         notes.setdefault(entry["original"], Counter())[f"{entry['what']}: {entry['cause']}"] += amount
     texts = {name: "; ".join(f"{count} x {note}" for note, count in found.items()) for name, found in notes.items()}
     return {**changes, "notes": texts}
+
+
+def told_of_texts(noted: list[dict[str, Any]]) -> list[str]:
+    """What became of queries, captions and other texts that could not be taken as they are, a line per cause."""
+    names: dict[str, list[str]] = {}
+    for entry in noted:
+        if entry["what"] in _TEXTS:
+            names.setdefault(f"{entry['what']}: {entry['cause']}", []).append(entry["original"])
+    return [f"{len(found)} x {note} (first in {found[0]!r}; quality.csv counts them)" for note, found in names.items()]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from lib.config.predict_windows import WindowSettings
 from lib.data.time_grid import TimeGrid
+from lib.files import DataError
 from lib.inference.clip_pieces import Piece
 from lib.inference.suppression import suppress, vote
 from lib.tables import COLUMNS, WINDOWS, empty
@@ -25,8 +26,14 @@ def in_seconds(steps: np.ndarray, scores: np.ndarray, piece: Piece, grid: TimeGr
     """Candidates of a piece (steps (N, 2) of it, scores (N,)) as windows (N, 3) of the clip, cut at its ends.
 
     What lies outside of the clip is dropped; but where all do, the first one stays, as the step of the clip nearest to its
-    centre, so that every query has an answer.
+    centre, so that every query has an answer. A clip that is over before that step begins is answered as a whole. DataError
+    for a number that is none.
     """
+    if not (np.isfinite(steps).all() and np.isfinite(scores).all()):
+        raise DataError(
+            "a window or score that the model tells is NaN or infinite. Hint: damaged weights, or features far outside of "
+            "what it was trained on? running.device: cpu computes in float32."
+        )
     ends = grid.seconds(piece.of_clip(steps), clip=True)
     rows = np.column_stack([ends, np.asarray(scores, np.float64)])
     inside = rows[:, 1] > rows[:, 0]
@@ -34,6 +41,8 @@ def in_seconds(steps: np.ndarray, scores: np.ndarray, piece: Piece, grid: TimeGr
         return rows[inside]
     nearest = piece.of_clip(np.clip(np.round(np.mean(steps[0])), 0, piece.count - 1))
     first, last = grid.seconds([nearest - 0.5, nearest + 0.5], clip=True)
+    if last <= first:
+        first, last = 0.0, grid.duration
     return np.array([[first, last, rows[0, 2]]])
 
 

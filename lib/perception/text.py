@@ -47,7 +47,10 @@ def encode_texts(
     features = Features()
     for query, video, text, rows in zip(mine["query"], mine["video"], mine["text"], values, strict=True):
         if not len(rows):
-            raise DataError(f"query {query!r} of video {video!r}: {text!r} holds no word that {place} could encode.")
+            raise DataError(
+                f"query {query!r} of video {video!r}: {text!r} holds no word that {place} could encode. "
+                "Hint: a query of signs alone? Take it out of the annotations, or encode words by kind model_text."
+            )
         features.add(query, video, rows)
     features.notes = {"width": encoder.width, "cut_texts": int(sum(cut)), **encoder.facts, **notes}
     if any(cut):

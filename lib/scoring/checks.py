@@ -28,12 +28,24 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: not a text file ({error}). Hint: unpack archives first.") from error
 
 
-def read_json(path: Path) -> Any:
-    """The values of a JSON file. Raises DataError."""
+def read_json(path: Path, *, distinct: bool = False) -> Any:
+    """The values of a JSON file. distinct: refuse an object that states a key twice, of which JSON keeps the last.
+
+    Raises DataError.
+    """
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path), object_pairs_hook=(lambda pairs: _distinct(path, pairs)) if distinct else None)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}). {_NOT_JSON}") from error
+
+
+def _distinct(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in values if keys.count(key) > 1)
+        refuse(path, twice, "stated twice", "each name once in an object", "is the file joined from two runs?")
+    return values
 
 
 def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

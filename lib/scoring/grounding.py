@@ -71,7 +71,19 @@ def score(given: argparse.Namespace) -> dict[str, Any]:
         "windows": int(sum(len(answers[key]) for key in scored)),
     }
     values |= _moments(scored, answers) if given.format == "qvhighlights" else _recalls(given.format, scored, answers)
-    return values | {"warnings": [*unscored, *warnings]}
+    return values | {"warnings": [*unscored, *warnings, *_beyond(given, scored, answers)]}
+
+
+def _beyond(given: argparse.Namespace, truth: Truth, answers: Answers) -> list[str]:
+    """A warning where a query has more windows than count for a score by recall."""
+    most = max(RECALLS[given.format].ks) if given.format in RECALLS else None
+    many = [key for key in truth if most is not None and len(answers[key]) > most]
+    if not many:
+        return []
+    first = f"first: query {many[0][1]} of {many[0][0]}, {len(answers[many[0]])} windows"
+    return [
+        f"{given.predictions}: {len(many)} queries have more than {most} windows, of which the first {most} count ({first})"
+    ]
 
 
 def _readers(name: str) -> tuple[Callable[[Path], Truth], Callable[[Path, Truth], Answers]]:

@@ -50,7 +50,7 @@ def _number(word: str) -> float | None:
 
 def read_tacos(path: Path) -> Truth:
     """(video, number of the sentence in its video) → query, frames as s. Raises DataError."""
-    raw = read_json(path)
+    raw = read_json(path, distinct=True)
     if not isinstance(raw, dict) or not raw:
         refuse(path, "", type(raw).__name__, "{video: {timestamps, sentences, fps, num_frames}}", "is it another format?")
     truth: dict[Key, Query] = {}
@@ -79,7 +79,7 @@ def _video(path: Path, video: str, row: Any) -> tuple[list[Any], list[Any], floa
 
 def read_predictions(path: Path, truth: Truth) -> Answers:
     """Ranked windows by (video, number of the sentence). Raises DataError for what is unknown or malformed."""
-    raw = read_json(path)
+    raw = read_json(path, distinct=True)
     if not isinstance(raw, dict):
         refuse(path, "", type(raw).__name__, "{video: [[[start, end], …] per sentence]}", "is it another format?")
     counts: dict[str, int] = {}

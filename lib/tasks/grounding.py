@@ -79,7 +79,7 @@ _NO_PICTURES: dict[str, Any] = {"class_names": []}
 def _parts(job: TrainJob, settings: GroundingSettings, reader: ClipReader, keys: list[str]) -> Parts:
     from lib.data.loader import ShardLoader
     from lib.models import build_network
-    from lib.tasks.grounding_batches import Looking, collated, refuse_long, widths
+    from lib.tasks.grounding_batches import Looking, collated, refuse_long, widths, with_answers
     from lib.tasks.grounding_loss import GroundingLoss
     from lib.training.run import Parts
 
@@ -87,10 +87,11 @@ def _parts(job: TrainJob, settings: GroundingSettings, reader: ClipReader, keys:
     if not val:
         raise DataError(f"{job.shards}: no clip of split val, which chooses the best checkpoint. Hint: add it to `splits`.")
     refuse_long(reader, [*keys, *val], settings.max_steps, str(job.shards))
-    truth = _truth_of(reader, val)
+    truth, keys = _truth_of(reader, val), with_answers(reader, keys)
     network = settings.network(**widths(reader))
     given = {"collate": collated, "batch": settings.batch, "workers": Running.of_this_run().workers}
-    drawn = Looking(PLAIN, settings.max_steps, settings.queries_per_clip, paraphrases=settings.paraphrases)
+    asked = {"paraphrases": settings.paraphrases, "answered": True}
+    drawn = Looking(PLAIN, settings.max_steps, settings.queries_per_clip, **asked)
 
     def loader(ranks: int, rank: int) -> ShardLoader:
         share = {"ranks": ranks, "rank": rank, "tail": "drop" if ranks > 1 else "keep"}
@@ -217,11 +218,16 @@ def predict(job: PredictJob) -> pd.DataFrame:
 
 def _tell_missing(job: PredictJob, reader: ClipReader, splits: list[str]) -> None:
     """Say which videos cannot be looked at: their queries have no window, and count as missed."""
-    asked = job.manifest[job.manifest["split"].isin(splits)]["video"]
-    missing = sorted(set(asked) - set(reader.index["video"]))
+    videos = job.manifest[job.manifest["split"].isin(splits)]["video"]
+    asked = set(videos) - set(reader.without_queries)
+    missing = sorted(asked - set(reader.index["video"]))
     if missing:
         named = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-        print(f"warning: {len(missing)} of {len(asked)} videos have no clip in {job.shards}: {named}", file=sys.stderr)
+        print(
+            f"warning: {len(missing)} of {len(asked)} videos have no clip in {job.shards}, so that their queries get no "
+            f"window: {named}",
+            file=sys.stderr,
+        )
 
 
 def _looked(
@@ -261,7 +267,16 @@ def _merged(job: PredictJob, settings: WindowSettings) -> pd.DataFrame:
 
 
 def score(job: ScoreJob) -> Scored:
-    """Recall of the queries of the chosen splits, by template, evidence and length, and the units of the bootstrap."""
+    """Recall of the queries of the chosen splits, by template, evidence and length, and the units of the bootstrap.
+
+    DataError for predictions of a video that the manifest lacks, beside those of `per_query`.
+    """
+    strange = sorted(set(job.predictions["video"]) - set(job.manifest["video"]))
+    if strange:
+        raise DataError(
+            f"predictions: {len(strange)} of their videos are not in the manifest, first {strange[0]!r}. "
+            "Hint: were they made of another dataset?"
+        )
     videos = job.manifest[job.manifest["split"].isin(job.settings["splits"])]["video"]
     truth = job.truth["queries"]
     truth = truth[truth["video"].isin(videos)]

@@ -5,7 +5,9 @@ Not here: samples and batches themselves (lib/data/clip_samples.py, clip_batches
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,16 +25,23 @@ from lib.tables import COLUMNS, QUERIES
 class Looking:
     """What is made of a clip: in each view its pieces of at most `longest` steps, and an item of each for each query.
 
-    queries_per_clip, paraphrases: as lib/data/clip_batches.items takes them.
+    queries_per_clip, paraphrases: as lib/data/clip_batches.items takes them. answered: only of queries that have a window.
     """
 
     def __init__(
-        self, views: Sequence[View], longest: int, queries_per_clip: int | None = None, *, paraphrases: bool = False
+        self,
+        views: Sequence[View],
+        longest: int,
+        queries_per_clip: int | None = None,
+        *,
+        paraphrases: bool = False,
+        answered: bool = False,
     ) -> None:
-        self.views, self.longest = views, longest
-        self.queries_per_clip, self.paraphrases = queries_per_clip, paraphrases
+        self.views, self.longest, self.queries_per_clip = views, longest, queries_per_clip
+        self.paraphrases, self.answered = paraphrases, answered
 
     def __call__(self, sample: ClipSample, random: np.random.Generator) -> list[tuple[list[Any], Place]]:
+        sample = _answered(sample) if self.answered else sample
         return [
             (self._items(piece.cut(sample.worded(self.views[view].paraphrase)), random), place_of(view, piece, sample.grid))
             for view, piece in looks(len(sample.features), self.views, self.longest)
@@ -40,6 +49,18 @@ class Looking:
 
     def _items(self, sample: ClipSample, random: np.random.Generator) -> list[Any]:
         return items(sample, random, queries_per_clip=self.queries_per_clip, paraphrases=self.paraphrases)
+
+
+def _answered(sample: ClipSample) -> ClipSample:
+    kept = [number for number, query in enumerate(sample.queries) if query["windows"]]
+    if len(kept) == len(sample.queries):
+        return sample
+
+    def rows(values: Sequence[Any]) -> list[Any]:
+        return [values[number] for number in kept]
+
+    said = {"texts": rows(sample.texts), "paraphrases": [rows(words) for words in sample.paraphrases]}
+    return replace(sample, queries=rows(sample.queries), **said)
 
 
 def collated(clips: Sequence[list[tuple[list[Any], Place]]]) -> dict[str, Any]:
@@ -67,6 +88,23 @@ def queries_table(samples: Iterable[ClipSample]) -> pd.DataFrame:
         for start, end in query["windows"] or [(np.nan, np.nan)]
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS[QUERIES])).astype({"start_s": "float64", "end_s": "float64"})
+
+
+def with_answers(reader: ClipReader, keys: Sequence[str]) -> list[str]:
+    """The clips that hold an annotated query, in their order; of others, which teach nothing, the number is told.
+
+    DataError where that leaves none.
+    """
+    rows = reader.index[reader.index["key"].isin(set(keys))]
+    answered = set(rows.loc[rows["annotated"] > 0, "key"])
+    if not answered:
+        raise DataError(
+            f"none of the {int(rows['queries'].sum())} queries of the arm's {len(rows)} clips has a window to learn. "
+            "Hint: is the annotation file of its split the unannotated one?"
+        )
+    if len(answered) < len(rows):
+        print(f"note: {len(rows) - len(answered)} of {len(rows)} clips have no annotated query: left out", file=sys.stderr)
+    return [key for key in keys if key in answered]
 
 
 def refuse_long(reader: ClipReader, keys: Sequence[str], most: int, place: str) -> None:

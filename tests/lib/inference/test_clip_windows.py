@@ -10,6 +10,7 @@ import pytest
 from lib.config.predict import View
 from lib.config.predict_windows import WindowSettings
 from lib.data.time_grid import TimeGrid
+from lib.files import DataError
 from lib.inference.clip_pieces import Piece, looks, pieces, place_of, placed
 from lib.inference.suppression import suppress
 from lib.inference.windows import in_seconds, kept, windows_table
@@ -53,6 +54,19 @@ def test_windows_are_cut_at_the_clip_and_one_always_stays() -> None:
     outside = in_seconds(np.array([[200.0, 300.0], [400.0, 500.0]]), np.array([0.9, 0.8]), Piece(0, 1, 111), GRID)
     assert outside.shape == (1, 3) and 0 <= outside[0, 0] < outside[0, 1] <= 60.0 and outside[0, 2] == 0.9
     assert in_seconds(np.empty((0, 2)), np.empty(0), Piece(0, 1, 111), GRID).shape == (0, 3)
+
+
+def test_a_clip_that_is_over_before_its_step_begins_is_answered_as_a_whole() -> None:
+    """The centre of its window of 40 frames is at 1 s, so its step stands for 0.75 to 1.25 s; the clip lasts 0.5 s."""
+    short = TimeGrid(stride=10.0, window=40.0, fps=20.0, duration=0.5)
+    found = in_seconds(np.array([[0.1, 0.4], [3.0, 4.0]]), np.array([0.6, 0.5]), Piece(0, 1, 1), short)
+    assert found.tolist() == [[0.0, 0.5, 0.6]]
+
+
+@pytest.mark.parametrize(("end", "score"), [(np.nan, 0.5), (np.inf, 0.5), (2.0, np.nan)])
+def test_what_a_broken_model_tells_is_refused(end: float, score: float) -> None:
+    with pytest.raises(DataError, match="that the model tells is NaN or infinite"):
+        in_seconds(np.array([[0.0, end]]), np.array([score]), Piece(0, 1, 24), GRID)
 
 
 def test_kept_is_suppression_of_the_best_candidates() -> None:

@@ -57,9 +57,17 @@ def test_by_hand() -> None:
 
 
 def test_several_true_windows_and_their_length() -> None:
-    truth, found = tables([["v", "a", "who", 0, 4], ["v", "a", "who", 50, 90]], [["v", "a", 0, 0, 4]])
-    rows = per_query(truth, found)
-    assert len(rows) == 1 and rows["R1@0.7"].item() == 1.0 and rows["length"].item() == "> 34 s"
+    for hit in ([0, 4], [50, 90]):
+        truth, found = tables([["v", "a", "who", 0, 4], ["v", "a", "who", 50, 90]], [["v", "a", 0, *hit]])
+        rows = per_query(truth, found)
+        assert len(rows) == 1 and rows["R1@0.7"].item() == 1.0 and rows["length"].item() == "> 34 s"
+
+
+def test_exactly_the_threshold_is_a_miss_unless_another_rule_is_asked_for() -> None:
+    truth, found = tables([["v", "a", "who", 0, 4]], [["v", "a", 0, 0, 8]])
+    assert per_query(truth, found)["R1@0.5"].item() == evaluate(truth, found)[0]["metrics"]["R1@0.5"] == 0.0
+    assert per_query(truth, found, rule=">=")["R1@0.5"].item() == 1.0
+    assert evaluate(truth, found, rule=">=")[0]["metrics"]["R1@0.5"] == 1.0
 
 
 @pytest.mark.parametrize(

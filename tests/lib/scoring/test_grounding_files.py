@@ -142,6 +142,17 @@ def test_windows_outside_of_the_clip_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_windows_that_do_not_count_are_told(tmp_path: Path) -> None:
+    """A challenge takes five; the sixth, which would hit, is no answer."""
+    six = entry(2, [[0.0, 1.0]] * 5 + [[100.0, 140.0]])
+    found = scored(tmp_path, "ego4d_nlq", annotations(), submission(GOOD[0], six))
+    assert found["official"]["R5@0.3"] == 50.0 and found["windows"] == 8
+    assert (
+        f"1 queries have more than 5 windows, of which the first 5 count (first: query {ANNOTATION}_2"
+        in found["warnings"][0]
+    )
+
+
 MOMENTS = [
     {"qid": 1, "vid": "x_0", "query": "A dog", "duration": 150, "relevant_windows": [[0, 10], [40, 80]]},
     {"qid": 2, "vid": "x_1", "query": "A cat", "duration": 150, "relevant_windows": [[20, 40]]},
@@ -171,6 +182,10 @@ BAD_MOMENTS: dict[str, tuple[Any, str]] = {
         "line 1 (qid 2), window 0: [1, 2]; allowed: [start, end, score]",
     ),
     "no windows": ([{**FOUND[0], "pred_relevant_windows": []}], "windows []"),
+    "NaN score": (
+        [{**FOUND[0], "pred_relevant_windows": [[1, 2, float("nan")]]}],
+        "line 1 (qid 2), window 0: [1, 2, nan]; allowed: [start, end, score], finite numbers",
+    ),
     "no qid": ([{"vid": "x_0"}], "qid 'absent'"),
     "text qid": ([{**FOUND[0], "qid": "2"}], "qid '2'; allowed: a whole number"),
     "cut": ('{"qid": 1, "vi', "line 1: not valid JSON"),
@@ -218,6 +233,24 @@ def test_charades_counts_an_iou_at_the_threshold(tmp_path: Path) -> None:
         assert says in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ({"A": [[[0.0, 4.0]]]}, "no entry for query 0 of B"),
+        ({"A": [[[0.0, 4.0]]], "B": [[[0.0, 1.0]], [[0.0, 1.0]]]}, "B: 2 lists of windows; allowed: 1, one per sentence"),
+        ({"A": [[[0.0, 4.0]]], "C": [[[0.0, 4.0]]]}, "C: not a video of the truth"),
+        ({"A": [[[0.0, 4.0, float("inf")]]]}, "A, sentence 0, window 0: [0.0, 4.0, inf]; allowed"),
+        ({"A": [[["0", "4"]]]}, "A, sentence 0, window 0: ['0', '4']; allowed"),
+        ('{"A": [[[0, 4]]], "A": [[[0, 4]]]}', "A: stated twice; allowed: each name once"),
+    ],
+)
+def test_bad_answers_of_charades_are_refused(answers: Any, says: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        scored(tmp_path, "charades", "A 0.0 8.0##a person sits.\nB 0 2##x.", answers)
+    assert f"{tmp_path / 'predictions'}: " in str(refused.value) and says in str(refused.value)
+    assert "Hint: " in str(refused.value)
+
+
 TACOS = {"s1.avi": {"timestamps": [[0, 80], [100, 300]], "sentences": ["a", "b"], "fps": 10.0, "num_frames": 400}}
 
 
@@ -236,6 +269,9 @@ def test_tacos_counts_only_more_than_the_threshold(tmp_path: Path) -> None:
         (TACOS, {"s2.avi": []}, "s2.avi: not a video of the truth"),
         (TACOS, {"s1.avi": [[[0.0, 4.0]], [[4.0, 0.0]]]}, "s1.avi, sentence 1, window 0: [4.0, 0.0]"),
         (TACOS, [], "list; allowed: {video:"),
+        (TACOS, '{"s1.avi": [], "s1.avi": []}', "s1.avi: stated twice; allowed: each name once"),
+        (TACOS, {"s1.avi": [[[0.0, 4.0]], [[4.0, float("nan")]]]}, "s1.avi, sentence 1, window 0: [4.0, nan]; allowed"),
+        (TACOS, {"s1.avi": [[[0.0, 4.0]], []]}, "s1.avi, sentence 1: windows []; allowed: a list of at least one"),
         ({"s1.avi": {**TACOS["s1.avi"], "fps": 0}}, {}, "fps 0; allowed"),
         ({"s1.avi": {**TACOS["s1.avi"], "sentences": ["a"]}}, {}, "of different number"),
         ({"s1.avi": {**TACOS["s1.avi"], "timestamps": [[0, 80], [1]]}}, {}, "timestamps[1]: [1]; allowed: [first frame"),

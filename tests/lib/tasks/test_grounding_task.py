@@ -192,6 +192,10 @@ def test_what_cannot_be_is_refused(bench: Bench, tmp_path: Path, monkeypatch: py
     bare = Bench(tmp_path, monkeypatch, clips(annotated=False))
     with pytest.raises(DataError, match="none of the 18 queries of split val has a window"):
         grounding.train(bare.job("bare"))
+    answered = [clip(number, "val") for number in range(90, 93)]
+    bare.reader = Reader([sample for sample in bare.reader.samples if sample.split != "val"] + answered)
+    with pytest.raises(DataError, match="none of the 96 queries of the arm's 32 clips has a window to learn"):
+        grounding.train(bare.job("learner"))
     predictions = bare.predict(grounding.train(bare.job("prior", kind="floor", floor="prior")))
     with pytest.raises(DataError, match=r"unannotated split .package its predictions as a submission"):
         bare.score(predictions)
@@ -209,13 +213,21 @@ def test_a_video_without_features_is_told_and_counted(bench: Bench, capsys: pyte
     bench.take(kept)
     bench.truth = lambda: truth  # type: ignore[method-assign]
     scores = bench.score(bench.predict(fitted))
-    assert f"1 of 12 videos have no clip in {bench.shards}: {gone.video}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"1 of 12 videos have no clip in {bench.shards}, so that their queries get no window: " in said
+    assert said.rstrip().endswith(gone.video)
     assert scores["counts"]["n_without_windows"] == 3 and scores["coverage"] == pytest.approx(33 / 36)
 
 
-def test_annotated_and_bare_queries_of_one_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_annotated_and_bare_queries_of_one_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One query of each clip is annotated, and none of the first: no step of one drawn query is without a target."""
     samples = clips()
-    samples[0].queries[1]["windows"] = []
+    for sample in samples[:32]:
+        for query in sample.queries[sample is not samples[0] :]:
+            query["windows"] = []
     bench = Bench(tmp_path, monkeypatch, samples)
-    trained = grounding.train(bench.job(budget={"steps": 8, "evaluate_every_steps": 8}))
+    trained = grounding.train(bench.job(budget={"steps": 40, "evaluate_every_steps": 40}, batch=1, queries_per_clip=1))
+    assert "1 of 32 clips have no annotated query: left out" in capsys.readouterr().err
     assert np.isfinite(trained.history["train/loss"].dropna().astype(float)).all()
