@@ -113,8 +113,9 @@ def all_variants(study: Study, chosen: Chosen) -> str:
                 name,
                 variant.floor or variant.kind,
                 variant.arm or "-",
-                variant.weights or (training.model if trained or variant.floor == "untrained" else "-"),
-                str(training.imgsz),
+                variant.weights
+                or (getattr(training, "model", variant.task) if trained or variant.floor == "untrained" else "-"),
+                str(getattr(training, "imgsz", "-")),
                 budget(training.budget.model_dump()) if trained else "-",
                 ",".join(map(str, study.seeds_of(name))),
                 ",".join(boards) or "-",
@@ -130,8 +131,8 @@ def all_variants(study: Study, chosen: Chosen) -> str:
 
 
 def budget(values: dict[str, int | None]) -> str:
-    """“300 iterations” or “20 epochs”."""
-    unit = "iterations" if values.get("iterations") else "epochs"
+    """“300 iterations”, “300 steps” or “20 epochs”."""
+    unit = next(unit for unit in ("iterations", "steps", "epochs") if values.get(unit))
     return f"{values[unit]} {unit}"
 
 

@@ -68,11 +68,11 @@ def main() -> None:
 
 def draw_grounding(given: Namespace) -> None:
     """Draw recall by length, or windows of a few queries."""
-    from lib.reporting.grounding_report import draw_lengths, draw_windows, tested
+    from lib.reporting.grounding_report import draw_lengths, draw_windows, of_splits
     from lib.tables import read_table
 
     told, manifest = given.settings, read_table(given.manifest, "manifest")
-    truth = tested(read_table(given.truth, "queries"), manifest, told["splits"])
+    truth = of_splits(read_table(given.truth, "queries"), manifest, told["splits"])
     tables = [read_table(path, "windows") for path in given.predictions]
     if given.figure == "lengths":
         draw_lengths(told, truth, tables, given.output, title=told["title"])

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from lib.config.base import ConfigError
 from lib.config.export import ExportSettings
 from lib.config.predict import PredictSettings, Tta, View
+from lib.config.tasks import DRAWN, TASKS
 from lib.config.track import Tracker
 from lib.data.ids import unique_ids
 from lib.data.progress import track
@@ -81,11 +82,13 @@ def predict_by_hand(
     index.json of an export holds, with the counts per class and the warnings about damaged files, of which the frames
     before the damage were looked at.
 
-    Raises ConfigError for a floor (it looks at no picture) or an unknown tracker, DataError for a damaged model or video.
+    Raises ConfigError for a floor (it looks at no picture), a model that finds no boxes or an unknown tracker, DataError
+    for a damaged model or video.
     """
     weights, card = find_model(model)
     if card["format"] == "floor":
         raise ConfigError(f"{model}: a floor has learnt no picture. Hint: name a trained model, or a .pt, .onnx or .pth.")
+    _refuse_other_tasks(model, card.get("task"))
     videos, warnings = table_of(files)
     _refuse_own_input(videos, out)
     predictor = load_predictor(weights, card)
@@ -102,6 +105,14 @@ def predict_by_hand(
         whole_folder=False,
     )  # fmt: skip
     return index | {"counts": rows["class"].value_counts().to_dict(), "warnings": warnings}
+
+
+def _refuse_other_tasks(model: Path, task: str | None) -> None:
+    if task in TASKS and TASKS[task].predictions not in DRAWN:
+        raise ConfigError(
+            f"{model}: a model of task {task} predicts {TASKS[task].predictions}, and finds no boxes in pictures. "
+            "Hint: what it predicts of a study's dataset is in results/predictions/."
+        )
 
 
 def _tracked(videos: pd.DataFrame, rows: pd.DataFrame, kind: str, stride: int) -> pd.DataFrame:

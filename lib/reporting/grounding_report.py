@@ -27,7 +27,7 @@ METRICS = ("R1@0.3", "R1@0.5", "R5@0.5")
 QUERIES_SHOWN, SHOWN_BY = 6, "R1@0.5"
 
 
-def tested(truth: pd.DataFrame, manifest: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
+def of_splits(truth: pd.DataFrame, manifest: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
     """The queries (QUERIES) of the videos of these splits."""
     return truth[truth["video"].isin(manifest.loc[manifest["split"].isin(splits), "video"])]
 

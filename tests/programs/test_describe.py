@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -34,6 +35,27 @@ def test_all_variants_with_what_is_typed(shown) -> None:
     swept = shown("--set", "training.epochs=25,50")
     assert "person-25--epochs-50   model  p25           yolo11n  160  50 epochs" in swept
     assert rows(shown("--new", "b=person-25 training.epochs=9"))[-1] == "b"
+
+
+def test_a_study_of_models_that_look_at_no_pictures(shown, tmp_path: Path) -> None:
+    study = {
+        "study": "words",
+        "datasets": {"site": {"source": {"format": "world"}}},
+        "featuresets": {"looks": {"kind": "light_clips", "stride": 2, "window": 4}, "words": {"kind": "light_text"}},
+        "shardsets": {"clips": {"kind": "clips", "splits": ["train", "val", "test"], "clips": "looks", "text": "words"}},
+        "arms": {"all": {"shardset": "clips", "background": "all"}},
+        "trainings": {"grounding": {"preset": "tiny", "budget": {"steps": 30, "evaluate_every_steps": 15}}},
+        "variants": {
+            "mvp": {"task": "grounding", "arm": "all"},
+            "both": {"task": "grounding", "kind": "ensemble", "members": ["mvp"]},
+        },
+        "boards": {"words": {"dataset": "site", "variants": ["mvp", "both"], "metric": "R1@0.5"}},
+    }
+    path = tmp_path / "words.yaml"
+    path.write_text(yaml.safe_dump(study))
+    text = shown("--configfile", str(path))
+    assert "mvp      model     all  mvp    -   30 steps  0      words" in text
+    assert "both     ensemble  -    -      -   -         0      words" in text
 
 
 def test_only_shows_rows_targets_and_boards_that_stay(shown) -> None:

@@ -124,3 +124,12 @@ def test_a_changed_file_or_a_diverged_training_is_no_model(model: Path, tmp_path
         file.write(b"x")
     with pytest.raises(DataError, match="another sha256"):
         find_model(tmp_path / "model.weights")
+
+
+def test_a_model_that_finds_no_boxes_is_refused_by_its_task(model: Path, files: list[Path], tmp_path: Path) -> None:
+    card = read_json(model) | {"task": "grounding", "format": "safetensors"}
+    (tmp_path / "model.weights").write_bytes(model.with_name("model.weights").read_bytes())
+    write_json(tmp_path / "model.json", card)
+    with pytest.raises(ConfigError, match="a model of task grounding predicts windows, and finds no boxes in pictures"):
+        run(tmp_path / "model.json", files, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import pytest
 
 from lib.config.report import ReportSettings
 from lib.files import DataError
-from lib.reporting.grounding_report import draw_lengths, draw_windows, tested
+from lib.reporting.grounding_report import draw_lengths, draw_windows, of_splits
 from lib.tables import empty
 from tests.lib.reporting.test_grounding_figures import made, words
 
@@ -39,7 +39,7 @@ def test_windows_of_one_row(tmp_path: Path, words: list[str]) -> None:
     truth, found = made(0.5)
     manifest = pd.DataFrame({"video": sorted(truth["video"].unique()), "split": "test", "duration_s": 130.0})
     manifest.loc[0, "split"] = "val"
-    asked = tested(truth, manifest, ["test"])
+    asked = of_splits(truth, manifest, ["test"])
     assert set(asked["video"]) == set(manifest["video"][1:])
     draw_windows(REPORT, asked, manifest, found, tmp_path / "windows.png", title="mvp: predicted and true windows")
     assert "mvp: predicted and true windows" in words and sum(text.startswith("“Where is") for text in words) == 6

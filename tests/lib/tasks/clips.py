@@ -58,18 +58,21 @@ def clip(
 
 def pack(samples: Sequence[ClipSample], folder: Path) -> Path:
     """The shardset of clips, made of feature files as the stages embed and shard make it; its manifest.json."""
-    made: dict[str, Features] = {role: Features() for role in ("clips", "text", "objects")}
+    others = [f"paraphrase{number}" for number in range(1, len(samples[0].paraphrases) + 1)]
+    made: dict[str, Features] = {role: Features() for role in ("clips", "text", "objects", *others)}
     for sample in samples:
         grid = {"stride": sample.grid.stride, "window": sample.grid.window, "fps": sample.grid.fps}
         made["clips"].add(sample.video, sample.video, sample.features, **grid)
         if sample.objects is not None:
             made["objects"].add(sample.video, sample.video, sample.objects, mask=sample.objects_mask, **grid)
-        for query, text in zip(sample.queries, sample.texts, strict=True):
-            made["text"].add(query["query"], sample.video, text)
+        for role, texts in zip(["text", *others], [sample.texts, *sample.paraphrases], strict=True):
+            for query, text in zip(sample.queries, texts, strict=True):
+                made[role].add(query["query"], sample.video, text)
     made = {role: one for role, one in made.items() if one.rows}
     files = {role: [write_features(folder / f"{role}.safetensors", one, "float32")[0]] for role, one in made.items()}
+    files["text"] += [files.pop(role)[0] for role in others]
     splits = list(dict.fromkeys(sample.split for sample in samples))
-    settings = ClipShardset(kind="clips", splits=splits, **{role: role for role in made})
+    settings = ClipShardset(kind="clips", splits=splits, paraphrases=others, **{role: role for role in files})
     write_clip_shards(videos(samples), queries_table(samples), files, settings, folder / "shards")
     return folder / "shards" / "manifest.json"
 

@@ -20,13 +20,12 @@ SAME, NOISY, SWAPPED = 1, 2, 3
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Clips with three paraphrases: the same words, more words (noise beside them), and the words of another query."""
-    bench = Bench(tmp_path, monkeypatch, clips())
-    random = np.random.default_rng(0)
-    for place, sample in enumerate(bench.reader.samples):
+    random, made = np.random.default_rng(0), []
+    for sample in clips():
         noise = random.normal(0, 0.1, (3, sample.texts[0].shape[1])).astype(np.float32)
         same, noisy = [text.copy() for text in sample.texts], [np.concatenate([text, noise]) for text in sample.texts]
-        bench.reader.samples[place] = replace(sample, paraphrases=[same, noisy, sample.texts[1:] + sample.texts[:1]])
-    return bench
+        made.append(replace(sample, paraphrases=[same, noisy, sample.texts[1:] + sample.texts[:1]]))
+    return Bench(tmp_path, monkeypatch, made)
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def test_other_words_are_looked_for(bench: Bench, trained: Trained) -> None:
     """Reference: clips whose queries have the other words themselves."""
     swapped = bench.predict(trained, views=[{"paraphrase": SWAPPED}])
     assert not swapped.equals(bench.predict(trained))
-    bench.reader.samples = [sample.worded(SWAPPED) for sample in bench.reader.samples]
+    bench.take([sample.worded(SWAPPED) for sample in bench.samples])
     pd.testing.assert_frame_equal(swapped, bench.predict(trained), check_exact=True)
     with pytest.raises(ConfigError, match="paraphrase 4 of clip 'clip-0038': its shardset has 3"):
         bench.predict(trained, views=[{"paraphrase": 4}])

@@ -193,7 +193,7 @@ def test_what_cannot_be_is_refused(bench: Bench, tmp_path: Path, monkeypatch: py
     with pytest.raises(DataError, match="none of the 18 queries of split val has a window"):
         grounding.train(bare.job("bare"))
     answered = [clip(number, "val") for number in range(90, 93)]
-    bare.reader = Reader([sample for sample in bare.reader.samples if sample.split != "val"] + answered)
+    bare.take([sample for sample in bare.samples if sample.split != "val"] + answered)
     with pytest.raises(DataError, match="none of the 96 queries of the arm's 32 clips has a window to learn"):
         grounding.train(bare.job("learner"))
     predictions = bare.predict(grounding.train(bare.job("prior", kind="floor", floor="prior")))
