@@ -8,9 +8,10 @@
 #          checked and linked instead.
 
 
-# Which of both rules packs a shardset is told by its name: those of kind clips, and all others, also unknown ones.
+# Which of both rules packs a shardset is told by its name: those of kind clips, and all others, also unknown ones. A name
+# ends before what no name holds: the slash of a result, the point of a log or a benchmark (which `plan` reads).
 CLIP_SHARDSET = "|".join(inputs.clip_shardsets()) or "(?!)"
-FRAME_SHARDSET = rf"(?!(?:{CLIP_SHARDSET})/)[a-z0-9][a-z0-9_-]*"
+FRAME_SHARDSET = rf"(?!(?:{CLIP_SHARDSET})(?![a-z0-9_-]))[a-z0-9][a-z0-9_-]*"
 
 
 rule shard:

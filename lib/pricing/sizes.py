@@ -143,6 +143,8 @@ def _model_of(record: Record) -> Mapping[str, Any]:
         card = {}
     detector = record.meta.get("settings", {}).get("detector", {})
     named = {"model": detector["weights"]} if "weights" in detector else {}
+    if card.get("format") == "ensemble":
+        card = card | {"model": "ensemble"}  # of how many models it is, is no matter of merging
     return {**named, **card, "input_size": detector.get("imgsz") or card.get("input_size", INPUT_PX)}
 
 

@@ -16,6 +16,7 @@ from lib.data.features import read_features
 from lib.files import read_json
 from lib.tables import read_table
 from tests.workflow.conftest import Tree
+from tests.workflow.test_plan import run, words_of
 from tests.workflow.test_readme import block
 
 pytestmark = pytest.mark.slow
@@ -95,6 +96,7 @@ def test_from_videos_to_batches_and_arms(fresh: Callable[[dict[str, Any]], Tree]
     tree.study["shardsets"]["nlq"]["dtype"] = "float16"
     again = tree.planned("--", shards, *arms)
     assert again == {"shards/site/nlq/manifest.json", *(arm.removeprefix("results/") for arm in arms)}, "features stay"
+    assert "shard clips 1" in " ".join(run("--", *words_of(tree, "--", shards)).stdout.split()), "one past job compares"
 
 
 def test_features_that_stand_as_files_are_packed_and_watched(fresh: Callable[[dict[str, Any]], Tree]) -> None:

@@ -143,6 +143,28 @@ def test_a_past_prediction_reads_the_model_that_it_used(tmp_path: Path) -> None:
     assert Sizes(plan).of_record(record) == Sizes(plan).of_job(planned)
 
 
+def test_a_past_merging_is_of_the_size_of_the_one_that_is_planned(tmp_path: Path) -> None:
+    """Of however many models: the card says `2 models`."""
+    clips = {"kind": "clips", "splits": ["train", "val", "test"], "clips": "looks", "text": "words"}
+    changes = {
+        "featuresets": {"looks": {"kind": "light_clips", "stride": 2, "window": 4}, "words": {"kind": "light_text"}},
+        "shardsets": TINY["shardsets"] | {"clips": clips},
+        "arms": TINY["arms"] | {"clips": {"shardset": "clips", "background": "all"}},
+        "trainings": {"grounding": {"preset": "tiny", "budget": {"steps": 2, "evaluate_every_steps": 2}}},
+        "variants": TINY["variants"] | {"mvp": {"task": "grounding", "arm": "clips"}},
+    }
+    changes["variants"] |= {"both": {"task": "grounding", "kind": "ensemble", "members": ["mvp"]}}
+    plan = plan_of(tmp_path, changes)
+    manifest(tmp_path, {"test": 50})
+    planned = job_of(plan, "predict", "predict", dataset="site", variant="both", seed="0", tta="none")
+    card = tmp_path / "results/train/site/both/seed=0/model.json"
+    card.parent.mkdir(parents=True)
+    card.write_text(json.dumps({"format": "ensemble", "engine": "none", "model": "2 models"}))
+    files = {"model": "results/train/site/both/seed=0/model.json"}
+    done = Sizes(plan).of_record(past("predict", tmp_path, dict(planned.settings), input_files=files))
+    assert done == Sizes(plan).of_job(planned) and done.amount == 50
+
+
 def test_rules_without_a_driver_are_compared_as_they_are(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     board = Job("leaderboard", {"dataset": "site", "board": "main"}, 1, 0, True, 0, (), (), {}, "", False, False)
