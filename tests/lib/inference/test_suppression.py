@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lib.inference.suppression import suppress, vote
 
 Found = tuple[list[int], list[float]]
+SETS = 10_200
 
 
 def scalar(windows: list[list[float]], scores: list[float], kind: str, iou: float, sigma: float, floor: float) -> Found:
@@ -53,8 +54,8 @@ def test_hard_suppression_at_its_boundary(iou: float, left: list[int]) -> None:
 @pytest.mark.parametrize("kind", ["gaussian", "linear", "hard"])
 def test_random_windows_agree_with_the_scalar_rule(kind: str) -> None:
     rng = np.random.default_rng(3)
-    for number in range(400):
-        count = int(rng.integers(0, 40))
+    for number in range(SETS // 3):
+        count = int(rng.integers(0, 40 if number % 16 == 0 else 10))
         ends = np.sort(rng.integers(0, 40, (count, 2)) / 2 if number % 2 else rng.uniform(0, 60, (count, 2)), axis=1)
         scores = rng.integers(0, 8, count) / 8 if number % 4 < 2 else rng.random(count)
         iou, sigma = float(rng.choice([0.1, 0.5, 0.7])), float(rng.choice([0.5, 0.75, 0.9]))
@@ -63,6 +64,21 @@ def test_random_windows_agree_with_the_scalar_rule(kind: str) -> None:
         assert order.tolist() == expected[0] and kept == pytest.approx(expected[1], abs=1e-12)
         few, _ = suppress(ends, scores, kind=kind, iou=iou, sigma=sigma, floor=0.05, keep=5)
         assert few.tolist() == expected[0][:5]
+
+
+def test_exactly_the_threshold_loses_and_exactly_the_floor_stays() -> None:
+    """IoU of [0, 10] and [2, 12], whose lengths count as 10.000001, in the order in which the rule divides."""
+    rows, scores = np.array([[0.0, 10.0], [2.0, 12.0]]), np.array([0.9, 0.8])
+    shared = 8.0 / ((10.0 + 1e-6) + (10.0 + 1e-6) - 8.0)
+    above = float(np.nextafter(shared, 1.0))
+    assert suppress(rows, scores, kind="hard", iou=shared)[0].tolist() == [0]
+    assert suppress(rows, scores, kind="hard", iou=above)[0].tolist() == [0, 1]
+    assert suppress(rows, scores, kind="linear", iou=shared)[1].tolist() == [0.9, 0.8 * (1.0 - shared)]
+    assert suppress(rows, scores, kind="linear", iou=above)[1].tolist() == [0.9, 0.8]
+    assert vote(rows[:1], rows, scores, iou=shared)[0, 0] > 0.0 and vote(rows[:1], rows, scores, iou=above)[0, 0] == 0.0
+    apart = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+    kept = suppress(apart, np.array([0.5, 0.25, 0.125]), floor=0.25)
+    assert kept[0].tolist() == [0, 1] and kept[1].tolist() == [0.5, 0.25]
 
 
 windows = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 100), st.integers(1, 64)), min_size=1, max_size=20).map(

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib.metrics import temporal
+from lib.metrics.grounding import metric_names, per_query
 
 SETS = 12_000
 KS, THRESHOLDS = (1, 3, 5), (0.25, 0.3, 0.5, 0.7)
@@ -103,3 +105,30 @@ def test_exactly_at_the_threshold(window: list[float], threshold: float, strict:
     best = temporal.best_iou(np.array([[window]]), np.array([[0.0, 1.0]]), [1])
     assert temporal.hits(best, [threshold], ">").item() is strict
     assert temporal.hits(best, [threshold], ">=").item() is from_it_on
+
+
+def test_tables_with_several_true_windows_agree_with_the_formula() -> None:
+    """Twelve thousand queries of one to three true windows: found by any of them, in the order of the ranks."""
+    rng = np.random.default_rng(11)
+    queries, found, expected = [], [], []
+    for number in range(SETS):
+        key = (f"v{number % 97}", f"q{number}")
+        truths = [[start, start + length] for start, length in rng.integers(1, 9, (int(rng.integers(1, 4)), 2)) / 2]
+        windows = np.sort(rng.integers(0, 20, (int(rng.integers(0, 8)), 2)) / 2, axis=1).tolist()
+        queries += [(*key, "t", *truth) for truth in truths]
+        found += [(*key, rank, *window) for rank, window in enumerate(windows)]
+        hits = [reference(windows, truth) for truth in truths]
+        first = [_iou(windows[0], truth) if windows else 0.0 for truth in truths]
+        expected.append([*(any(one[k, t] for one in hits) for k in KS for t in THRESHOLDS), max(first)])
+    truth = pd.DataFrame(queries, columns=["video", "query", "template", "start_s", "end_s"])
+    told = pd.DataFrame(found, columns=["video", "query", "rank", "start_s", "end_s"])
+    rows = per_query(truth, told.sample(frac=1.0, random_state=0), ks=KS, thresholds=THRESHOLDS)
+    values, wanted = rows[metric_names(KS, THRESHOLDS)].to_numpy(np.float64), np.array(expected, np.float64)
+    assert rows["query"].tolist() == [f"q{number}" for number in range(SETS)]
+    assert np.array_equal(values[:, :-1], wanted[:, :-1])
+    assert np.allclose(values[:, -1], wanted[:, -1], rtol=0, atol=1e-12)
+
+
+def _iou(window: list[float], truth: list[float]) -> float:
+    overlap = max(0.0, min(window[1], truth[1]) - max(window[0], truth[0]))
+    return overlap / (max(window[1], truth[1]) - min(window[0], truth[0]))
