@@ -19,6 +19,7 @@ PROGRAMS = (
     "subsample",
     "shards",
     "feature_shards",
+    "planted",
     "decode",
     "coco_scores",
     "temporal",

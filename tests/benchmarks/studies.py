@@ -17,7 +17,7 @@ from lib.files import write_text
 from lib.provenance import PROJECT
 from tests.benchmarks.measure import RECORDS, Result, Row, child, context, main
 
-STUDIES = {"tiny": [], "small": [], "full": ["real_video", "mot", "blood_cells"]}
+STUDIES = {"tiny": [], "small": [], "full": ["real_video", "mot", "blood_cells", "grounding", "tacos"]}
 
 
 def measure(size: str) -> Result:

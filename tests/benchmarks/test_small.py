@@ -91,6 +91,13 @@ def test_feature_shards() -> None:
 
 
 @pytest.mark.slow
+def test_planted() -> None:
+    result = run("planted")
+    assert all(result.facts.values())
+    known = {row.what: row.ours for row in result.rows}
+    assert known["R1@0.5: who knows the projection"] > 0.9 > 0.3 > known["R1@0.5: … where answers lie elsewhere"]
+
+
 def test_decode() -> None:
     facts = run("decode").facts
     assert facts["every 3. frame: frames"] == {"ours": 8, "opencv": 8, "opencv-grab": 8, "pyav": 8}
