@@ -59,6 +59,7 @@ def candidates(
     places = places.gather(1, scores.gather(1, places).argsort(dim=1, descending=True, stable=True))
     segments = segments_of(outputs, mask).float().gather(1, places[..., None].expand(-1, -1, 2))
     scores = scores.gather(1, places)
-    kept = (scores > min_score) & (segments[..., 1] - segments[..., 0] > SHORTEST)
+    kept = (scores > min_score) & ~(segments[..., 1] - segments[..., 0] <= SHORTEST)  # NaN too: who reads it refuses it
+    kept |= scores.isnan()
     kept[:, 0] |= ~kept.any(1)
     return [(one[keep], score[keep]) for one, score, keep in zip(segments.cpu(), scores.cpu(), kept.cpu(), strict=True)]

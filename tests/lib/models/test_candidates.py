@@ -58,3 +58,23 @@ def test_candidates_are_the_best_points_of_every_level(kind: str, floor: float, 
             assert len(told) == len(expected)
             for one, other in zip(told, expected, strict=True):
                 assert one == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["scores", "bounds"])
+def test_a_number_that_is_none_stays_for_whoever_refuses_it(name: str) -> None:
+    """Among finite ones, where it would be the easiest to lose."""
+    outputs = drawn("bounds", 12, 1, 0)
+    outputs["scores"] = torch.zeros_like(outputs["scores"])
+    outputs[name][0, 0, 7] = math.nan
+    mask = torch.ones(2, 12, dtype=torch.bool)
+    (segments, scores), (other, _) = candidates(outputs, mask)
+    assert scores.isnan().any() or segments.isnan().any()
+    assert other.isfinite().all()
+
+
+def test_a_score_at_the_floor_is_no_candidate() -> None:
+    outputs = drawn("bounds", 4, 1, 0)
+    outputs["scores"] = torch.tensor([[[0.0, 3.0, 0.0, 2.0]]] * 2)  # σ(0) is 1/2 exactly
+    outputs["bounds"] = torch.tensor([[[-1.0] * 4, [1.0] * 4]] * 2)
+    for segments, scores in candidates(outputs, torch.ones(2, 4, dtype=torch.bool), min_score=0.5):
+        assert len(segments) == len(scores) == 2 and (scores > 0.5).all()
