@@ -154,7 +154,7 @@ def trained(ranks: int, checkpointed: bool) -> Trainer:
 def test_in_two_ranks(tmp_path: Path) -> None:
     out = tmp_path / "weights.safetensors"
     command = [sys.executable, "-m", "tests.lib.training.test_checkpointing", str(out)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     alone, found = toy.weights(trained(1, False)), load_file(out)
     assert all(torch.allclose(found[name], alone[name], rtol=0, atol=1e-6) for name in alone)
