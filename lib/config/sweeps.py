@@ -19,6 +19,7 @@ from lib.config.base import NAME_PATTERN, ConfigError, nearest
 from lib.config.merge import REPLACED_WHOLE
 from lib.config.overrides import Override, Value, known_entry, meaning, parse_path, put, text_of
 from lib.config.search import Search, draw, read_search
+from lib.config.tasks import TASKS
 
 if TYPE_CHECKING:
     from lib.config.study import Study
@@ -202,9 +203,19 @@ def _trained_rows(study: Study, sweep: Override) -> list[str]:
     rows = [name for name in dict.fromkeys(rows) if study.variants[name].kind == "model"]
     if sweep.path[0] == "arms":
         rows = [name for name in rows if study.variants[name].arm == sweep.path[1]]
+    else:  # of tasks that know the setting; where none does, all are refused by name
+        tasks = {study.variants[name].task for name in rows if _takes(study, name, sweep.path[1])}
+        rows = [name for name in rows if not tasks or study.variants[name].task in tasks]
     if not rows:
         raise ConfigError(f"{sweep.word!r}: no board lists a variant of kind model that it is about: nothing to sweep.")
     return rows
+
+
+def _takes(study: Study, variant: str, key: str) -> bool:
+    """Whether the training of a variant has this setting."""
+    entry = study.variants[variant]
+    settings = TASKS[entry.task].settings_of(study.common_training(variant) | entry.training)
+    return key in settings.model_fields or key in getattr(settings, "shorthands", ())
 
 
 def _add(

@@ -52,7 +52,9 @@ class Copy:
         self.insert("lib/config/tasks.py", "from lib.config.train import TrainingSettings\n",
                     "from lib.config.train_presence import PresenceTraining\n")  # fmt: skip
         self.insert("lib/tables.py", "COLUMNS: dict[str, dict[str, str]] = {\n", block("A task", "python", 2))
-        self.insert("lib/models/__init__.py", "NETWORKS: dict[str, str] = {\n", '    "recurrent": "lib.models.recurrent",\n')
+        self.insert(
+            "lib/models/__init__.py", "NETWORKS: dict[str, str] = {\n", '    "recurrent": "lib.models.recurrent",\n'
+        )
         self.study = study()
         self.how = ["-c2"]  # words for snakemake: where jobs run
         self.more: dict[str, str] = {}  # environment beside the usual
