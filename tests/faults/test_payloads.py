@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -72,7 +73,25 @@ def study_of(payloads: list[str]) -> dict[str, Any]:
         study["boards"][f"{name}-t"] = {"kind": "tracks", "dataset": name, "detectors": [name], "trackers": ["bytetrack"]}
     study["boards"]["main"]["compare"] = True
     study["description"] = payloads[0]
-    return study
+    return study | {name: study.get(name, {}) | more for name, more in asked_in_words(payloads).items()}
+
+
+def asked_in_words(payloads: list[str]) -> dict[str, Any]:
+    """Sections of a study of temporal grounding whose queries are rewritten to payloads and by them."""
+    files = [{"path": f"{split}.json", "url": "https://h.org/x", "sha256": SHA} for split in ("train", "val", "test")]
+    flat = [payload.replace("\0", "") for payload in payloads]
+    rules = [{"pattern": re.escape(text), "by": text.replace("\\", "\\\\")} for text in flat]
+    source = {"format": "ego4d_nlq", "files": files, "annotations": {one["path"][:-5]: one["path"] for one in files}}
+    grounding = {"task": "grounding", "arm": "asked", "size": "tiny"}
+    return {
+        "datasets": {"nlq": {"source": source, "licence": flat[0]}},
+        "featuresets": {"planted": {"kind": "planted"}, "words": {"kind": "light_text", "rewrite": rules}},
+        "shardsets": {"asked": {"kind": "clips", "clips": "planted", "text": "words", "splits": ["train", "val", "test"]}},
+        "arms": {"asked": {"shardset": "asked", "background": "all"}},
+        "trainings": {"grounding": {"preset": "tiny"}},
+        "variants": {"asked": grounding, "ordinal": grounding | {"kind": "floor", "floor": "prior"}},
+        "boards": {"asked": {"dataset": "nlq", "variants": ["asked", "ordinal"], "title": flat[0]}},
+    }
 
 
 def _path(text: str) -> str:
@@ -118,6 +137,7 @@ def test_no_payload_runs_in_any_rule(tmp_path: Path, monkeypatch, tally: Tally) 
     """Real Snakemake formats every job's command; a real shell runs it, with a program that only records its words."""
     study = study_of(SHELL)
     pictures = ["results/figures/site/full/seed=0/curves.png", "results/comparisons/site/main/hp_lr_scatter.png"]
+    pictures += ["results/submissions/nlq/asked/seed=0/tta=none.json", "results/figures/nlq/asked.lengths.png"]
     done = dry_run(tmp_path, study, "--forceall", "--", "all", *pictures)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
     commands = _commands(done.stdout + done.stderr)
