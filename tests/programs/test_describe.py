@@ -31,7 +31,7 @@ def rows(text: str) -> list[str]:
 
 
 def test_all_variants_with_what_is_typed(shown) -> None:
-    assert rows(shown()) == ["detector", "person-100", "person-25", "prior"]
+    assert rows(shown()) == ["detector", "person-100", "person-25", "prior", "moments", "typical"]
     swept = shown("--set", "training.epochs=25,50")
     assert "person-25--epochs-50   model  p25           yolo11n  160  50 epochs" in swept
     assert rows(shown("--new", "b=person-25 training.epochs=9"))[-1] == "b"
@@ -62,8 +62,8 @@ def test_only_shows_rows_targets_and_boards_that_stay(shown) -> None:
     text = shown("--only", "person-*")
     assert rows(text) == ["person-100", "person-25"]
     assert "2 models, 2 metrics" in text
-    assert "boards made: none\nboards left as they are: imbalance, tracks" in text
-    assert shown("--only", "*").split("summaries\n")[1] == "boards made: imbalance, tracks\n"
+    assert "boards made: none\nboards left as they are: imbalance, tracks, moments" in text
+    assert shown("--only", "*").split("summaries\n")[1] == "boards made: imbalance, moments, tracks\n"
 
 
 def test_one_variant_and_the_whole_study_resolved(shown) -> None:
