@@ -32,6 +32,9 @@ _BAR = 0.62
 _NARROWEST = 0.004
 """Bars are at least this share of the clip wide: a window of 1 s in a clip of 8 min would not be seen."""
 
+FEW = 10
+"""Queries of a length from which its scores are drawn: of one or two they are 0 or 1."""
+
 
 @dataclass(frozen=True)
 class LengthCurve:
@@ -76,11 +79,12 @@ def length_figure(
 ) -> None:
     """Scores of each row against the length of the answer, a panel per metric.
 
-    counts: queries of each of LENGTHS; lengths that no query has are left out.
+    counts: queries of each of LENGTHS; lengths of fewer than FEW are left out, unless all are.
     """
     metrics = list(dict.fromkeys(metric for curve in curves for metric in curve.estimates))
     looks = _looks(curves)
-    asked = [place for place, count in enumerate(counts) if count]
+    asked = [place for place, count in enumerate(counts) if count >= FEW] or [n for n, count in enumerate(counts) if count]
+    left_out = f"; fewer than {FEW}: left out" if len(asked) < sum(count > 0 for count in counts) else ""
     apart = min(0.11, 0.8 / len(curves))
     with figure(output, width=max(4.6, 0.5 + 3.1 * len(metrics)), height=3.2, dpi=settings.dpi) as drawn:
         axes = list(drawn.subplots(1, len(metrics), sharey=True, squeeze=False)[0])
@@ -93,7 +97,7 @@ def length_figure(
             ax.set_xlim(-0.5, len(asked) - 0.5)
             ax.grid(axis="x", visible=False)
             ax.set_title(metric_words(metric))
-            ax.set_xlabel("length of the true window (n queries)")
+            ax.set_xlabel(f"length of the true window (n queries{left_out})")
         axes[0].set_ylim(bottom=0.0)
         axes[0].set_ylabel("share of queries")
         axes[0].yaxis.set_major_locator(MaxNLocator(nbins=5))

@@ -91,16 +91,17 @@ def test_recall_by_length(tmp_path: Path, words: list[str]) -> None:
 
 
 def test_many_rows_stay_in_their_place_and_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of more rows than there are colours; answers of a length that no query has take no room."""
+    """Also of more rows than there are colours; answers of a length that hardly a query has take no room."""
     kept: list[Figure] = []
     saved = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (kept.append(self), saved(self, *a, **k))[1])
     units = length_units(per_query(*made(0.5)), METRICS)
     estimates = {"R1@0.3": length_estimates([units], "R1@0.3", row="a", draws=50, seed=0)}
     curves = [LengthCurve(f"row {number}", estimates, floor=number > 8) for number in range(12)]
-    length_figure(curves, [20, 20, 0, 0], tmp_path / "lengths.png", SETTINGS, title="many", level=0.95)
+    length_figure(curves, [20, 20, 3, 0], tmp_path / "lengths.png", SETTINGS, title="many", level=0.95)
     (ax,) = kept[0].axes
     assert [text.get_text().split("\n")[0] for text in ax.get_xticklabels()] == list(LENGTHS[:2])
+    assert "fewer than 10: left out" in ax.get_xlabel()
     lines = [line for line in ax.get_lines() if line.get_marker() != "None"]
     assert len(lines) == 12 and all(np.abs(line.get_xdata() - [0, 1]).max() < 0.5 for line in lines)
     assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}) == 12
