@@ -186,7 +186,7 @@ def test_it_loads_neither_torch_nor_tables_and_changes_nothing(tmp_path: Path) -
         env=os.environ | {"PYTHONPATH": str(PROJECT)},
     )
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
-    assert "4 waiting" in done.stdout and list(tmp_path.iterdir()) == []
+    assert "6 waiting" in done.stdout and list(tmp_path.iterdir()) == []
 
 
 def test_on_a_terminal_it_looks_again_until_ctrl_c(tmp_path: Path) -> None:
