@@ -15,8 +15,8 @@ export OMP_NUM_THREADS ?= 1
 demo: setup  ## run the embedded study to its leaderboard
 	snakemake --cores $(CORES)
 
-test: setup  ## every test, and small runs of the whole DAG
-	pytest -q -n $(CORES) --dist worksteal
+test: setup  ## every test, and small runs of the whole DAG; what took longest is told
+	pytest -q -n $(CORES) --dist worksteal --durations=40 --durations-min=20
 
 test-quick: setup  ## all but the slow tests: two and a half minutes
 	pytest -q -n $(CORES) --dist worksteal -m "not slow"

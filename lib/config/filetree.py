@@ -36,7 +36,7 @@ PLAIN: dict[str, str] = {
     "profiles/": "default: switches that hold everywhere; slurm, slurm-requeue: templates of yours",
     "envs/": "conda twins of the lock",
     "results/": "everything produced (README.md says where); git-ignored",
-    "docs/": "the pictures of this page and the program that draws them",
+    "docs/": "data.md, recipes.md, runs.md: what this page leaves out; its pictures and the program that draws them",
     "tests/": "mirrors lib; workflow/ runs real Snakemake; slurm/ a real Slurm, gpu/ needs a GPU; benchmarks/ measures",
     "Makefile": "demo, test, test-quick, gpu-test, slurm-test, bench, bench-long, setup, lint, dag, report …",
     "requirements.in, requirements.txt": "what is needed, and the exact lock with hashes",

@@ -44,7 +44,7 @@ def written(home: Path, partition: str, names: Sequence[str] = ("slurm", "slurm-
 
 
 def on_slurm(folder: Path, profiles: Path, cells: dict[str, str], pause_s: float) -> Copy:
-    """The README's task with one variant per cell, each of whose batches takes so long without using the processor."""
+    """The recipe's task with one variant per cell, each of whose batches takes so long without using the processor."""
     tree = Copy(folder)
     tree.how, tree.more = ["--profile", "slurm"], {"XDG_CONFIG_HOME": str(profiles), "VIPERSIGHT_DEVICE": "cpu"}
     tree.study["running"]["device"] = "auto"  # GPUs are asked for; those of the nodes are pretended ones

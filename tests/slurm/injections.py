@@ -1,6 +1,6 @@
 """Failures done on purpose to trainings on the throw-away Slurm, each to a run of its own, and what became of each.
 
-A case is one study with one training of the README's task, its driver (Snakemake) and one failure. It ends right when the
+A case is one study with one training of the recipe's task, its driver (Snakemake) and one failure. It ends right when the
 weights are those of a training that nothing interrupted, bit for bit, and no two attempts overlapped. Not here: the cluster
 (cluster.py); the study and its driver (cases.py); which cases run and what is demanded (test_failures.py,
 tests/benchmarks/failures.py).

@@ -129,7 +129,7 @@ def test_features_that_stand_as_files_are_packed_and_watched(fresh: Callable[[di
 
 @pytest.mark.mirror
 def test_planted_features_of_tacos(mirror: Path, fresh: Callable[[dict[str, Any]], Tree]) -> None:
-    """The study of the README. Reference: the published annotations; media of none of these videos are at hand."""
+    """The study of docs/data.md. Reference: the published annotations; media of none of these videos are at hand."""
     tree = fresh({})
     tree.study = yaml.safe_load(block("Clips with queries", "yaml"))
     counts = "results/subsets/tacos/quarter/seed=0.counts.json"

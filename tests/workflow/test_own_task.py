@@ -31,17 +31,17 @@ from tests.workflow.test_readme import block
 pytestmark = pytest.mark.slow
 
 SOURCES = PROJECT / "tests/workflow/own_task"
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+RECIPES = (PROJECT / "docs/recipes.md").read_text(encoding="utf-8")
 
 
 def study() -> dict[str, Any]:
-    """The README's study: one arm of small clips of the world, one variant of the task and its floor, one board."""
+    """The recipe's study: one arm of small clips of the world, one variant of the task and its floor, one board."""
     running = {"device": "cpu", "workers": 0, "loggers": {"log_every": 2}}
     return yaml.safe_load(block("A task", "yaml")) | {"running": running}
 
 
 class Copy:
-    """A copy of the project with the task added as the README's recipe says."""
+    """A copy of the project with the task added as the recipe says."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = copy_project(folder)
@@ -143,7 +143,7 @@ def test_a_network_is_added_as_the_readme_says(trained: Copy, tmp_path: Path) ->
     shutil.copytree(trained.folder / ".snakemake", tree.folder / ".snakemake", dirs_exist_ok=True)
     (tree.folder / "lib/models/pooled.py").write_text(block("A model", "python"))
     line = '"pooled": "lib.models.pooled"'
-    assert f"`{line[:8]}" in README and 'Literal["recurrent", "pooled"]' in README
+    assert f"`{line[:8]}" in RECIPES and 'Literal["recurrent", "pooled"]' in RECIPES
     tree.insert("lib/models/__init__.py", '"recurrent": "lib.models.recurrent"', f", {line}")
     tree.insert("lib/config/train_presence.py", 'Literal["recurrent"', ', "pooled"')
     tree.study = merged(tree.study, yaml.safe_load(block("A model", "yaml")))

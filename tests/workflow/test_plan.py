@@ -156,6 +156,7 @@ def test_a_broken_record_is_named_and_never_counted(tree: Tree) -> None:
     assert f"left out: {broken.resolve()}: column 's'" in run("--", *words_of(tree, "--config", f"set={MORE}")).stdout
 
 
+@pytest.mark.slow
 def test_nothing_is_known_without_records(fresh) -> None:
     """And nothing is said to be nothing."""
     tree = fresh({})
@@ -168,6 +169,7 @@ def test_nothing_is_known_without_records(fresh) -> None:
     assert Counter(job["rule"] for job in found["plan"]) == counted(tree)
 
 
+@pytest.mark.slow
 def test_lines_for_slurm_are_the_plugins(fresh, tmp_path: Path) -> None:
     tree = fresh({})
     (tmp_path / "profile").mkdir()
@@ -200,6 +202,7 @@ def test_what_slurm_would_not_take_is_refused(fresh) -> None:
     assert "(GRES) option is not allowed" in run("--sbatch", "--", *words, code=2).stderr
 
 
+@pytest.mark.slow
 def test_wrong_words_are_refused_in_one_line(fresh, tmp_path: Path) -> None:
     tree = fresh({})
     words = words_of(tree)

@@ -1,4 +1,4 @@
-"""The README's word: every command in its blocks runs as typed on the finished demo, and its recipes work as printed."""
+"""The word of README.md and docs/: commands in blocks run as typed on the finished demo, and recipes work as printed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
 
-PAGES = ("README.md", "config/README.md")
+PAGES = ("README.md", "config/README.md", "docs/data.md", "docs/recipes.md", "docs/runs.md")
 STARTERS = ("make", "snakemake", "python", "python3", "source", "export")
 
 
@@ -43,9 +43,9 @@ ALL = [(page, command) for page in PAGES for command in commands(page)]
 
 
 def block(heading: str, language: str, number: int = 0) -> str:
-    """The n-th fenced block of a language below a heading of the README."""
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    section = re.split(rf"^#+ {re.escape(heading)}$", text, flags=re.MULTILINE)[1]
+    """The n-th fenced block of a language below a heading of one of the pages."""
+    text = "".join((PROJECT / page).read_text(encoding="utf-8") for page in PAGES)
+    (section,) = re.split(rf"^#+ {re.escape(heading)}$", text, flags=re.MULTILINE)[1:]
     section = re.split(r"^##+ ", section, flags=re.MULTILINE)[0]
     return re.findall(rf"^```{language}\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)[number]
 
@@ -233,7 +233,7 @@ def test_recipe_dataset_format(tmp_path: Path, project_copy: Path) -> None:
     (project_copy / "lib/data/sources/boxcsv.py").write_text(reader)
     download = project_copy / "lib/config/download.py"
     text = download.read_text()
-    assert "FolderSource | WorldSource" in text, "the README names this line"
+    assert "FolderSource | WorldSource" in text, "the recipe names this line"
     text = text.replace("\n\nAnySource", f"\n\n{settings}\n\nAnySource").replace(
         "FolderSource | WorldSource", "FolderSource | WorldSource | BoxCsvSource"
     )

@@ -45,7 +45,7 @@ def cells(folder: Path, settings: Path, project: Path = PROJECT) -> tuple[dict[s
 
 @pytest.fixture
 def small(tmp_path: Path) -> Callable[[int], Copy]:
-    """The README's own task on few videos, its training as many steps long as is asked for."""
+    """The recipe's task on few videos, its training as many steps long as is asked for."""
 
     def make(steps: int) -> Copy:
         tree = Copy(tmp_path / "project")

@@ -123,7 +123,7 @@ def test_trials_are_trainings_of_the_dag_and_val_alone_decides(tree: Tree) -> No
 @pytest.mark.parametrize("way", ["kill -9 of the tuning alone", "kill -9 of all its processes", "kill"])
 def test_a_killed_tuning_goes_on(tree: Tree, way: str) -> None:
     """Killed while the second batch is trained; the leftovers of the first form go on working until the next start."""
-    tree.study["variants"]["full"]["training"] = {"budget": {"iterations": 36, "evaluations": 12}}
+    tree.study["variants"]["full"]["training"] = {"budget": {"iterations": 18, "evaluations": 6}}
     words = ("--variant", "full", "--space", SPACE.split(" training.box")[0], "-c", "2", "--parallel", "1", "--trials", "2")
     quiet = subprocess.DEVNULL
     line = command(tree, *words)

@@ -2,7 +2,7 @@
 
 A reader only reads and validates. Choosing classes and splits, making ids, probing media, clipping boxes and writing tables
 is lib/data/ingest.py. Adding a format is one file here with `read(root, options) -> Source`, one settings class in
-lib/config/download.py, named in `AnySource`; the README shows it as a recipe.
+lib/config/download.py, named in `AnySource`; docs/recipes.md shows it.
 """
 
 from __future__ import annotations

@@ -238,6 +238,7 @@ def go(processes: list[subprocess.Popen[str]]) -> None:
         process.stdin.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("round_", range(3))
 def test_of_fifty_that_see_a_dead_owner_one_wins(tmp_path: Path, round_: int) -> None:
     """Every process claims once, as if for good: it neither releases nor ends before all have tried."""
