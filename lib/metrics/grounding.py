@@ -145,6 +145,7 @@ def evaluate(
     scores = {
         "metrics": means(rows, names),
         "classes": groups[by],
+        "ordered": by == "length",
         "per_class": per[f"per_{by}"],
         **per,
         "coverage": float((rows["windows"] > 0).mean()),

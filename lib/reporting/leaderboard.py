@@ -128,11 +128,14 @@ def _estimate(rows: Sequence[_Row], classes: list[str], task: Task, metric: str,
 
 
 def _by_truth(rows: Sequence[_Row], classes: list[str]) -> list[str]:
-    """Classes, most truth first; those without any have no column."""
+    """Classes, most truth first, or in the order that scores say they have; those without truth have no column."""
     if not rows:
         return []
-    per_class = rows[0].scored[0].scores["per_class"]
+    scores = rows[0].scored[0].scores
+    per_class = scores["per_class"]
     found = [name for name in classes if per_class.get(name, {}).get("n_truth", 0) > 0]
+    if scores.get("ordered"):
+        return found
     return sorted(found, key=lambda name: -per_class[name]["n_truth"])
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from lib.config.predict import View
-from lib.config.predict_windows import WindowSettings
+from lib.config.predict_windows import WindowMerge, WindowSettings
 from lib.data.time_grid import TimeGrid
 from lib.files import DataError
 from lib.inference.clip_pieces import Piece, looks, pieces, place_of, placed
+from lib.inference.predict_windows import gathered
 from lib.inference.suppression import suppress
 from lib.inference.windows import in_seconds, kept, windows_table
 from lib.tables import write_table
@@ -73,15 +74,28 @@ def test_kept_is_suppression_of_the_best_candidates() -> None:
     random = np.random.default_rng(0)
     start = random.random(50) * 50
     rows = np.column_stack([start, start + 1 + random.random(50) * 8, random.random(50)])
-    found = kept(rows, WindowSettings(top=20, keep=4))
+    found = kept(rows, WindowSettings(top=20, keep=4, sigma=0.3))
     best = rows[np.argsort(-rows[:, 2])[:20]]
-    place, scores = suppress(best[:, :2], best[:, 2], sigma=0.75, keep=4)
+    place, scores = suppress(best[:, :2], best[:, 2], sigma=0.3, keep=4)
     np.testing.assert_array_equal(found, np.column_stack([best[place, :2], scores]))
     plain = kept(rows, WindowSettings(suppression="none", keep=3))
     np.testing.assert_array_equal(plain, rows[np.argsort(-rows[:, 2])[:3]])
     assert len(kept(rows * [1, 1, 1e-6], WindowSettings())) == 1  # all below the floor: the best one stays
     voted = kept(rows, WindowSettings(keep=4, voting=0.3))
     assert (voted[:, 2] == kept(rows, WindowSettings(keep=4))[:, 2]).all() and not (voted == found).all()
+
+
+def test_pieces_of_a_view_are_suppressed_together_and_views_are_merged() -> None:
+    """Merged by hand as in test_merge_windows: what one of two views saw has half of its score."""
+    key, same = ("v", "q"), [[0.0, 10.0, 0.9]]
+    found = [
+        (key, view, np.array(rows)) for view, rows in ((0, same), (0, [[0.0, 10.0, 0.8], [40.0, 50.0, 0.3]]), (1, same))
+    ]
+    settings = WindowSettings(suppression="hard", iou=0.5)
+    assert gathered(found, 2, settings, WindowMerge())[key] == pytest.approx(np.array([[0, 10, 0.9], [40, 50, 0.15]]))
+    apart = [(key, 0, np.array(same)), (key, 1, np.array([[80.0, 90.0, 0.6]]))]
+    assert gathered(apart, 2, settings, WindowMerge())[key][:, 2].tolist() == pytest.approx([0.45, 0.3])
+    assert len(gathered(apart, 2, WindowSettings(keep=1), WindowMerge())[key]) == 1, "keep counts after merging too"
 
 
 def test_the_table_is_one_that_stages_take(tmp_path: object) -> None:

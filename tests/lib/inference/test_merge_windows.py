@@ -79,6 +79,17 @@ def test_by_hand() -> None:
     assert len(merge([apart, two])) == 2, "what a model holds apart stays apart"
 
 
+def test_the_best_begins_a_group_and_equal_scores_stay_what_they_are() -> None:
+    """[5, 15] meets both of the others (IoU 1/3, 3/7), which hardly meet each other: begun by another, it would be two."""
+    three = [np.array([row]) for row in ([0, 10, 0.5], [5, 15, 0.9], [9, 19, 0.6])]
+    assert len(merge(three, iou=0.3)) == 1
+    assert merge([np.array([[0, 1, 0.1]])] * 3)[0, 2] == 0.1, "0.1 + 0.1 + 0.1 is more than 0.3 in binary"
+    one, two = np.array([[0, 10, 0.9], [1, 11, 0.5]]), np.array([[1, 11, 0.5]])
+    assert np.array_equal(merge([one, two]), merge([two, one])), (
+        "the same window of two models, one of which has a better one"
+    )
+
+
 def test_ensemble_boxes_golden_values() -> None:
     one, two, three = np.array([[0, 0.5, 0.9]]), np.array([[0.1, 0.5, 0.6]]), np.array([[0.8, 0.9, 0.3]])
     assert merge([one, two], kind="wbf") == pytest.approx(np.array([[0.04, 0.5, 0.75]]), abs=1e-6)

@@ -15,7 +15,7 @@ import pytest
 from lib.config import tasks
 from lib.config.tasks import Metric, Task
 from lib.config.train import TrainingSettings
-from lib.files import DataError, write_json
+from lib.files import DataError, read_json, write_json
 from lib.reporting.leaderboard import score_board
 from lib.reporting.page import markdown
 from lib.reporting.unit_scores import ratios, unit_scores
@@ -115,6 +115,22 @@ def test_a_board_of_a_task_of_its_own(tmp_path: Path, monkeypatch: pytest.Monkey
         assert rows[name]["recall_low"] < rows[name]["recall"] < rows[name]["recall_high"]
         assert rows[name]["mean_recall"] == 0.25 and "AP50" not in rows[name]
     assert not board.mean and board.metrics == ("recall", "mean_recall") and board.notes[0] == "recall: found; 0–1."
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_classes_come_by_their_truth_or_in_an_order_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ordered: bool
+) -> None:
+    monkeypatch.setitem(tasks.TASKS, "told", TOLD)
+    write_told(tmp_path, "ours", 0)
+    path = tmp_path / "metrics/world/ours/seed=0/tta=none.json"
+    scores = read_json(path)
+    for count, name in enumerate(CLASSES):
+        scores["per_class"][name]["n_truth"] = count
+    write_json(path, scores | {"ordered": ordered})
+    settings = made.settings({"ours": {}}, metric="recall") | {"task": "told"}
+    classes = score_board("main", settings, tmp_path).classes
+    assert classes == (CLASSES[1:] if ordered else CLASSES[:0:-1])
 
 
 def test_a_board_over_clips_counts_clips_and_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
