@@ -151,6 +151,13 @@ class GroundingSettings(LoopSettings):
         "residual",
         description="ogsf: objects are added through a gate, or only open and close the steps (the original).",
     )
+    object_dropout: float = added(
+        0.0,
+        "ogsf: share of queries that are trained without their objects; higher keeps the model from leaning on objects that "
+        "tell nothing.",
+        ge=0,
+        lt=1,
+    )
     max_steps: int = Field(2560, ge=1, le=1_000_000, description="Most steps T of a clip; more is refused. Costs memory.")
     queries_per_clip: int | None = Field(
         None,
@@ -190,9 +197,9 @@ class GroundingSettings(LoopSettings):
             if self.loss.overlap == "giou":
                 raise ValueError("loss.overlap giou is iou for model groundnlq, whose segments share a point. Hint: diou")
         if self.model != "ogsf":
-            refuse_idle(self, "objects", "gate_mode", needs="model: ogsf")
+            refuse_idle(self, "objects", "gate_mode", "object_dropout", needs="model: ogsf")
         elif not self.objects:
-            refuse_idle(self, "gate_mode", needs="objects: true")
+            refuse_idle(self, "gate_mode", "object_dropout", needs="objects: true")
         if self.model == "mvp":
             refuse_idle(self, "levels", needs="model: ogsf | groundnlq")
         if self.scales == 1:
@@ -216,5 +223,6 @@ class GroundingSettings(LoopSettings):
         if self.model == "mvp":
             return shared
         pyramid = {"use_multiscale": self.levels > 1, "fpn_levels": self.levels}
-        objects = {"use_objects": self.objects and object_dim > 0, "object_dim": object_dim, "gate_mode": self.gate_mode}
+        objects = {"use_objects": self.objects and object_dim > 0, "object_dim": object_dim}
+        objects |= {"gate_mode": self.gate_mode, "object_dropout": self.object_dropout}
         return shared | pyramid | objects

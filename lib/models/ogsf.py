@@ -31,6 +31,9 @@ class OGSFConfig(MVPConfig):
 
     gate_mode: residual = features + gate · objects; multiply = features × gate, of the mean of a step's objects, as in the
     public tree: a step without objects is then 0, unless its whole clip has none.
+
+    object_dropout: share of the queries of a training batch that are shown no object, so that steps are not known by
+    objects which tell nothing (ModDrop, Neverova et al. 2016, arXiv:1501.00102, for one modality).
     """
 
     use_objects: bool = True
@@ -38,6 +41,7 @@ class OGSFConfig(MVPConfig):
     object_dim: int = 0
     fpn_levels: int = 3
     gate_mode: GateMode = "residual"
+    object_dropout: float = 0.0
 
     @property
     def levels(self) -> int:
@@ -137,6 +141,8 @@ class OGSF(MVP):
             objects = features.new_zeros(*features.shape[:2], 1, self.config.object_dim)
             there = torch.zeros(objects.shape[:3], dtype=torch.bool, device=objects.device)
         there = there & batch["video_mask"][..., None]
+        if self.training and self.config.object_dropout:
+            there = there & (torch.rand(len(there), 1, 1, device=there.device) >= self.config.object_dropout)
         objects = objects.where(there[..., None], objects.new_zeros(()))
         words = batch["text_mask"].sum(1, keepdim=True).clamp(min=1)
         return self.objects(features, text.sum(1) / words, objects, there)
