@@ -127,6 +127,17 @@ def test_without_objects_ogsf_is_its_path_without_them_bit_for_bit(gate_mode: st
     assert not torch.equal(tensors(net(full))["0 scores"], expected["0 scores"])
 
 
+def test_object_dropout_hides_all_objects_of_its_share_of_queries_in_training_alone() -> None:
+    one = {name: value[:1].repeat(400, *[1] * (value.ndim - 1)) for name, value in batch().items()}
+    net, there = network(tiny("ogsf", object_dropout=0.7)), one["objects_mask"].any(-1)
+    torch.manual_seed(0)
+    seen = net.train()(one)["gates"].squeeze(-1) > 0
+    shown = seen.any(1)
+    assert torch.equal(seen[shown], there[shown]), "a query sees all of its objects, or none"
+    assert 0.2 < shown.float().mean() < 0.4
+    assert torch.equal(net.eval()(one)["gates"].squeeze(-1) > 0, there)
+
+
 def test_steps_without_objects_have_no_gate_and_the_order_of_objects_does_not_matter() -> None:
     net, one = network(tiny("ogsf")).eval(), batch()
     found = net(one)
