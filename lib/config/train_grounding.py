@@ -153,8 +153,8 @@ class GroundingSettings(LoopSettings):
     )
     object_dropout: float = added(
         0.0,
-        "ogsf: share of queries that are trained without their objects; higher keeps the model from leaning on objects that "
-        "tell nothing.",
+        "ogsf: share of queries that are trained without their objects; higher keeps the model from leaning on objects "
+        "that tell nothing.",
         ge=0,
         lt=1,
     )
