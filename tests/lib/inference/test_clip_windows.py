@@ -72,7 +72,7 @@ def test_what_a_broken_model_tells_is_refused(end: float, score: float) -> None:
 
 def test_kept_is_suppression_of_the_best_candidates() -> None:
     random = np.random.default_rng(0)
-    start = random.random(50) * 50
+    start = random.random(50) * 12
     rows = np.column_stack([start, start + 1 + random.random(50) * 8, random.random(50)])
     found = kept(rows, WindowSettings(top=20, keep=4, sigma=0.3))
     best = rows[np.argsort(-rows[:, 2])[:20]]
