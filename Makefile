@@ -18,7 +18,7 @@ demo: setup  ## run the embedded study to its leaderboard
 test: setup  ## every test, and small runs of the whole DAG; what took longest is told
 	pytest -q -n $(CORES) --dist worksteal --durations=40 --durations-min=20
 
-test-quick: setup  ## all but the slow tests: two and a half minutes
+test-quick: setup  ## all but the slow tests: five minutes
 	pytest -q -n $(CORES) --dist worksteal -m "not slow"
 
 # ONLY=plan,follow chooses among them. A target that is missed is told in the table; it fails no run.
