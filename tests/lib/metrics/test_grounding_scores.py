@@ -117,6 +117,12 @@ def test_means_are_those_of_the_units() -> None:
     np.testing.assert_allclose(lengths[0], [scores["per_length"][name]["R3@0.3"] or np.nan for name in LENGTHS])
 
 
+def test_lengths_are_classes_with_an_order_of_their_own() -> None:
+    by_length, _ = evaluate(*made(9), by="length")
+    assert by_length["ordered"] and by_length["classes"] == list(LENGTHS)
+    assert not evaluate(*made(9))[0]["ordered"]
+
+
 def test_what_does_not_count_is_left_out_of_the_units() -> None:
     items = pd.DataFrame({"video": ["b", "a", "b"], "kind": ["x", "y", "x"], "m": [1.0, np.nan, 0.5]})
     units = ratio_units(items, ["m"], group="kind", groups=["x", "y"])
