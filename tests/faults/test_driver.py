@@ -133,10 +133,8 @@ def test_a_killed_driver_whose_jobs_live_on_is_resumed_without_two_writers(
     resumed = folder.start(["workflow_scripts.resume", *(["--wait"] if way == "wait" else [])])
     most = 0
     while resumed.poll() is None:
-        writers = [
-            one for one in _downloads(folder.path) if one.ppid() not in {other.pid for other in _downloads(folder.path)}
-        ]
-        most = max(most, len(writers))
+        downloads = _downloads(folder.path)
+        most = max(most, sum(parent not in downloads for parent in downloads.values()))
         time.sleep(0.1)
     text = resumed.communicate()[0]
     assert resumed.returncode == 0, text
@@ -154,14 +152,14 @@ def held(folder: Folder) -> list[psutil.Process]:
     return folder.writing()
 
 
-def _downloads(folder: Path) -> list[psutil.Process]:
-    """Download programs (not their shells) that write in this folder."""
-    found = []
+def _downloads(folder: Path) -> dict[int, int]:
+    """Download programs (not their shells) that write in this folder, with the parent of each."""
+    found = {}
     for process in psutil.process_iter():
-        try:
+        try:  # any of them may end between two questions
             words = process.cmdline()
             if words[1:3] == ["-m", "workflow_scripts.download"] and process.cwd() == str(folder):
-                found.append(process)
+                found[process.pid] = process.ppid()
         except psutil.Error:
             continue
     return found
