@@ -53,6 +53,8 @@ def check(study: Study) -> None:
                     f"variants.{name}.arm: task {variant.task} learns from {wanted}, but shardset {shardset!r} of arm "
                     f"{variant.arm!r} holds {study.shardsets[shardset].kind}. Hint: an arm on a shardset of kind {wanted}."
                 )
+            if variant.kind == "model" and wanted == "clips":
+                _check_objects(f"variants.{name}.training", study.training_of(name), shardset, study.shardsets[shardset])
 
 
 def _check_featureset(place: str, shardset: Any, role: str, name: str, featureset: Any) -> None:
@@ -77,6 +79,17 @@ def _check_grids(place: str, clips: Any, objects: Any) -> None:
             raise ConfigError(
                 f"{place}: {key} is {getattr(clips, key):g} in the features of clips, {getattr(objects, key):g} in those "
                 "of objects. Hint: a step must be the same in both."
+            )
+
+
+def _check_objects(place: str, training: Any, name: str, shardset: ClipShardset) -> None:
+    """What tells how objects are learned from needs some (`objects: true` does not: it says, where there are any)."""
+    for key in ("gate_mode", "object_dropout") if shardset.objects is None else ():
+        value = getattr(training, key, None)
+        if value not in (None, type(training).model_fields[key].default):
+            raise ConfigError(
+                f"{place}.{key}: {value} has an effect only with objects, and shardset {name!r} has none. "
+                f"Hint: name a featureset of objects in shardsets.{name}.objects, or leave it out."
             )
 
 

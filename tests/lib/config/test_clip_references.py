@@ -123,6 +123,17 @@ def test_what_does_not_fit_is_refused_before_anything_runs(tmp_path: Path, place
     assert text in refusal(tmp_path, with_clips((place, value)))
 
 
+@pytest.mark.parametrize(("key", "value"), [("gate_mode", "multiply"), ("object_dropout", 0.5)])
+def test_a_knob_of_objects_needs_objects(tmp_path: Path, key: str, value: Any) -> None:
+    variant = {"task": "grounding", "arm": "clips", "size": "tiny", "training": {"model": "ogsf", key: value}}
+    load(tmp_path, with_clips(("variants.finds", variant)))
+    bare = {"kind": "clips", "clips": "looks", "text": "words"}
+    text = refusal(tmp_path, with_clips(("variants.finds", variant), ("shardsets.nlq", bare)))
+    assert f"variants.finds.training.{key}: {value} has an effect only with objects, and shardset 'nlq' has none" in text
+    variant["training"] = {"model": "ogsf"}
+    load(tmp_path, with_clips(("variants.finds", variant), ("shardsets.nlq", bare)))
+
+
 def test_features_of_files_are_watched_by_names_and_sizes(tmp_path: Path) -> None:
     study = load(tmp_path, with_clips(("paths.features", str(tmp_path / "site"))))
     folder = tmp_path / "site/slowfast"
