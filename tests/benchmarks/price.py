@@ -56,8 +56,6 @@ def study(number: int, *, tracks_only: bool) -> dict[str, Any]:
         made = {key: made[key] for key in TRACKS_ONLY}
         made["detectors"] = {"truth": {"kind": "truth"}}
         made["boards"] = {"followed": {**made["boards"]["followed"], "detectors": ["truth"]}}
-        made["trackers"] |= {"sfsort": {"kind": "sfsort"}, "unlinked": {"kind": "unlinked"}}
-        made["boards"]["followed"]["trackers"] = list(made["trackers"])
     return made
 
 

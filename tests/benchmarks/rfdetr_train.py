@@ -26,6 +26,7 @@ from tests.benchmarks.measure import Result, Spent, compared, interleaved, main,
 
 STEPS = {"tiny": 3, "small": 12, "full": 30}
 GPU_STEPS = 200
+PIXELS = {"tiny": 128, "small": 384, "full": 384}
 REPEATS = {"tiny": 1, "small": 2, "full": 5}
 GPU_REPEATS = 3
 BATCH = 2
@@ -42,7 +43,7 @@ def measure(size: str) -> Result:
     with tempfile.TemporaryDirectory(prefix="vipersight-bench-") as name:
         folder = Path(name)
         draw(folder / "data", steps * (GPU_BATCH if on_gpu else BATCH))
-        sides = {one: lambda one=one: run(one, folder, steps, on_gpu) for one in ("ours", "library")}
+        sides = {one: lambda one=one: run(one, folder, steps, PIXELS[size], on_gpu) for one in ("ours", "library")}
         runs = interleaved(sides, repeats)
     sides = {"ours": "ours", "peer": "library"}
     pace = {"figure": "step_s", "unit": "steps/s"} if on_gpu else {"figure": "step_cpu_s", "unit": "steps/CPU s"}
@@ -58,10 +59,10 @@ def measure(size: str) -> Result:
     return result
 
 
-def run(side: str, folder: Path, steps: int, on_gpu: bool) -> Spent:
+def run(side: str, folder: Path, steps: int, pixels: int, on_gpu: bool) -> Spent:
     figures = folder / f"{side}.json"
     batch = str(GPU_BATCH if on_gpu else BATCH)
-    words = [side, folder / "data", folder / side, str(steps), batch, figures]
+    words = [side, folder / "data", folder / side, str(steps), batch, str(pixels), figures]
     return python("tests.benchmarks.rfdetr_train_side", *words, reads=figures)
 
 

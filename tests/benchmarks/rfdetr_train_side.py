@@ -1,4 +1,4 @@
-"""One side of rfdetr_train: `python -m tests.benchmarks.rfdetr_train_side ours|library DATA OUTPUT STEPS BATCH FIGURES`."""
+"""One side of rfdetr_train: `…rfdetr_train_side ours|library DATA OUTPUT STEPS BATCH PIXELS FIGURES`."""
 
 from __future__ import annotations
 
@@ -79,12 +79,19 @@ def library(settings: RfdetrSettings, data: Path, output: Path, threads: int) ->
 
 
 def main() -> None:
-    side, data, output, steps, batch, figures = sys.argv[1:]
+    side, data, output, steps, batch, pixels, figures = sys.argv[1:]
     models.quiet_rfdetr()
     warnings.simplefilter("ignore")
     clock = Clock()
     budget = {"iterations": int(steps), "evaluations": 1}
-    told = {"model": "nano", "batch": int(batch), "accumulate": 1, "budget": budget, "multi_scale": "off"}
+    told = {
+        "model": "nano",
+        "batch": int(batch),
+        "accumulate": 1,
+        "budget": budget,
+        "imgsz": int(pixels),
+        "multi_scale": "off",
+    }
     settings = RfdetrSettings.model_validate(told)
     threads = GPU_THREADS if torch.cuda.is_available() else THREADS
     {"ours": ours, "library": library}[side](settings.resolved(), Path(data), Path(output), threads)

@@ -1,4 +1,4 @@
-"""`snakemake --profile slurm` on a real Slurm: the demo to its boards, GPU jobs on GPU nodes, logs where messages say."""
+"""`snakemake --profile slurm` on a real Slurm: the demo to boards, GPU jobs on GPU nodes, logs where messages say."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ def snakemake(folder: Path, profiles: Path, *words: str, **more: str) -> subproc
 
 
 def test_the_demo_has_the_same_boards(profiles: Path, demo_boards: Path, tmp_path: Path) -> None:
-    """The same boards, but for seconds: the same data, arms, weights and scores, whoever started the jobs."""
+    """The same boards, but for seconds: the same data, arms, weights and scores, whoever started the jobs.
+
+    The board left out would train two more detectors by the rule that trains the one of these boards.
+    """
     folder = copy_project(tmp_path / "project")
-    boards = ("imbalance", "tracks", "moments")
+    boards = ("tracks", "moments")
     asked = [f"results/leaderboards/world/{board}.csv" for board in boards]
     done = snakemake(folder, profiles, "--", *asked, VIPERSIGHT_DEVICE="cpu")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-5000:]
