@@ -10,7 +10,6 @@ import hashlib
 import logging
 import math
 import re
-import time
 from fractions import Fraction
 
 import numpy as np
@@ -467,22 +466,3 @@ def test_settings_refused(values, text):
 def test_background_must_be_stated():
     with pytest.raises(ValidationError, match="background"):
         Arm.model_validate({"shardset": "frames"})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("unit", ["frame", "segment"])
-def test_a_million_frames_take_two_seconds(unit):
-    videos, frames = 2000, 500
-    kinds = [[], ["person"], ["hook"], ["hook", "person"]]
-    names = np.random.default_rng(0).integers(0, 4, videos * frames)
-    video = np.repeat([f"video-{number:05d}" for number in range(videos)], frames)
-    number = np.tile(np.arange(frames), videos)
-    index = pd.DataFrame({"video": video, "frame": number, "classes": [kinds[name] for name in names]})
-    index["key"] = index["video"] + "-" + index["frame"].astype(str).str.zfill(6)
-    index["time_s"] = index["frame"] / 10
-    seconds = []
-    for _ in range(3):
-        begin = time.process_time()
-        subsample(index, arm({"fraction": 0.3}, fractions={"person": 0.25, "hook": 0.5}, unit=unit), 0)
-        seconds.append(time.process_time() - begin)
-    assert min(seconds) < 2.0  # CPU seconds
