@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.benchmarks.measure import Result, Row, main
 from tests.slurm import cluster
 from tests.slurm.injections import KINDS, LONGER, Bench, Outcome
+from tests.workflow.test_own_task import TARGET, Copy
 
 ROUNDS = {"tiny": 0, "small": 1, "full": 3}
 RETRIES = 3
@@ -42,7 +43,9 @@ def run(rounds: int) -> list[Outcome]:
     """All kinds once per round, in rounds with retries and without in turns."""
     found: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="vipersight-failures-") as base:
-        bench = Bench(Path(base))
+        local = Copy(Path(base) / "local")
+        local.run("--", TARGET)
+        bench = Bench(Path(base), local.folder)
         for number in range(rounds):
             found += bench.round((*KINDS, *LONGER), number, retries=0 if number % 2 else RETRIES)
             for one in found[-len(KINDS) - len(LONGER) :]:

@@ -12,9 +12,12 @@ import pytest
 from tests.slurm import cluster
 from tests.slurm.cases import written
 from tests.workflow import conftest as workflow
+from tests.workflow import test_own_task as own_task
 
 demo, demo_boards = workflow.demo, workflow.demo_boards
 """The demo, run on this machine alone, and its boards: what a run on the cluster is compared with."""
+trained_once = own_task.trained_once
+"""A training of the recipe's task on this machine alone, with all that comes before it."""
 
 
 @pytest.fixture(scope="session")

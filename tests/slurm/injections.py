@@ -28,7 +28,7 @@ from lib.runs.attempts import records
 from tests.lib.training.toy import equal
 from tests.slurm import cluster
 from tests.slurm.cases import POLL_S, Case, node_of, on_slurm, wait_until, written
-from tests.workflow.test_own_task import TARGET, Copy
+from tests.workflow.test_own_task import CELL, Copy, untrained
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,14 @@ class Outcome:
 
 
 class Bench:
-    """Where cases run: the cluster, one training on this machine as the reference, profiles for each partition."""
+    """Where cases run: the cluster, profiles for each partition, and as the reference a training on this machine alone.
 
-    def __init__(self, base: Path) -> None:
-        self.base = base
-        self.local = Copy(base / "local")
-        self.local.run("--", TARGET)
-        self.reference = load_file(self.local.cell / "model.weights")
+    local: the copy of the project where that one ran, with all that comes before it.
+    """
+
+    def __init__(self, base: Path, local: Path) -> None:
+        self.base, self.local = base, local
+        self.reference = load_file(local / "results" / CELL / "model.weights")
         kinds = {kind.partition: kind.profile for kind in (*KINDS, *LONGER)}
         self.homes = {name: written(base / f"home-{name}", name, [profile]) for name, profile in kinds.items()}
 
@@ -224,9 +225,7 @@ class Bench:
         tree.how = ["--profile", kind.profile]
         if kind.partition in ("cpu", "closing"):
             tree.study["running"]["device"] = "cpu"  # their nodes have no GPU to ask for
-        for name in ("results", ".snakemake"):  # all that comes before the training
-            shutil.copytree(self.local.folder / name, tree.folder / name, dirs_exist_ok=True)
-        shutil.rmtree(tree.cell)
+        untrained(tree, self.local)
         shims = tree.folder / "shims"
         shims.mkdir()
         real = shutil.which("squeue")

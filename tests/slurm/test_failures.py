@@ -11,9 +11,9 @@ from tests.slurm.injections import KINDS, Bench
 pytestmark = pytest.mark.slow
 
 
-def test_every_failure_ends_right(slurm: None, tmp_path: Path) -> None:
+def test_every_failure_ends_right(slurm: None, trained_once: Path, tmp_path: Path) -> None:
     """The profile's retries heal what a retry can heal; the rest goes on when the same command is typed again."""
-    outcomes = Bench(tmp_path).round(KINDS, 0, retries=3)
+    outcomes = Bench(tmp_path, trained_once).round(KINDS, 0, retries=3)
     assert {one.kind for one in outcomes} == {kind.name for kind in KINDS}
     assert [one for one in outcomes if not one.right or one.lost or one.twice] == []
     assert [one for one in outcomes if not one.as_it_was] == [], "what `status --failed` called it"

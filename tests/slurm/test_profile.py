@@ -14,7 +14,7 @@ from lib.files import read_json
 from tests.conftest import PROJECT
 from tests.slurm.cases import on_slurm
 from tests.workflow.conftest import copy_project
-from tests.workflow.test_own_task import by_hand
+from tests.workflow.test_own_task import by_hand, untrained
 
 pytestmark = pytest.mark.slow
 
@@ -43,8 +43,8 @@ def test_the_demo_has_the_same_boards(profiles: Path, demo_boards: Path, tmp_pat
         pd.testing.assert_frame_equal(ours.drop(columns=measured), theirs.drop(columns=measured))
 
 
-def test_a_gpu_rule_gets_a_gpu(profiles: Path, tmp_path: Path) -> None:
-    tree = on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0)
+def test_a_gpu_rule_gets_a_gpu(profiles: Path, trained_once: Path, tmp_path: Path) -> None:
+    tree = untrained(on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0), trained_once)
     rule = tree.folder / "rules/train.smk"
     seen = '        "echo node ${{SLURMD_NODENAME:-}} gpus ${{CUDA_VISIBLE_DEVICES:-}} > gpus.txt; "\n'
     rule.write_text(rule.read_text().replace("    shell:\n", f"    shell:\n{seen}"))
@@ -54,9 +54,9 @@ def test_a_gpu_rule_gets_a_gpu(profiles: Path, tmp_path: Path) -> None:
     assert words[1].startswith("gpu") and words[3] in ("0", "1")
 
 
-def test_a_gpu_job_without_a_gpu_is_refused(profiles: Path, tmp_path: Path) -> None:
+def test_a_gpu_job_without_a_gpu_is_refused(profiles: Path, trained_once: Path, tmp_path: Path) -> None:
     """The nodes' GPUs are pretended ones: torch sees none, and nothing trains on the CPU by mistake."""
-    tree = on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0)
+    tree = untrained(on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0), trained_once)
     del tree.more["VIPERSIGHT_DEVICE"]
     done = tree.run("--retries", "0", "--", "results/train/site/shows/seed=0/model.json", check=False)
     assert done.returncode == 1
@@ -65,8 +65,8 @@ def test_a_gpu_job_without_a_gpu_is_refused(profiles: Path, tmp_path: Path) -> N
     assert "the job asked for 1 GPU and sees 0" in (tree.folder / log).read_text()
 
 
-def test_what_slurm_refuses_is_said_and_the_rest_goes_on(profiles: Path, tmp_path: Path) -> None:
-    tree = on_slurm(tmp_path / "project", profiles, {"shows": "small", "huge": "large"}, pause_s=0)
+def test_what_slurm_refuses_is_said_and_the_rest_goes_on(profiles: Path, trained_once: Path, tmp_path: Path) -> None:
+    tree = untrained(on_slurm(tmp_path / "project", profiles, {"shows": "small", "huge": "large"}, pause_s=0), trained_once)
     with open(tree.folder / "rules/resources.smk", "a") as file:
         file.write('SIZES["large"] = {"threads": 1, "mem_mb": 900_000, "runtime": 20}\n')
     for variant in ("shows", "huge"):
@@ -77,13 +77,12 @@ def test_what_slurm_refuses_is_said_and_the_rest_goes_on(profiles: Path, tmp_pat
     assert (tree.folder / cards[0]).exists() and not (tree.folder / cards[1]).exists()
 
 
-def test_two_ranks_of_srun(profiles: Path, tmp_path: Path) -> None:
+def test_two_ranks_of_srun(profiles: Path, trained_once: Path, tmp_path: Path) -> None:
     """`launcher: srun`: Slurm starts both ranks of one training, on two nodes; rank 0 keeps records and results."""
-    tree = on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0)
+    tree = untrained(on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0), trained_once)
     tree.study["variants"]["shows"]["training"] |= {"nodes": 2, "batch": 2, "budget": {"steps": 20}}
     tree.study["running"]["launcher"] = "srun"
     tree.how = ["-c2"]
-    tree.run("--", "results/subsets/site/all/seed=0.parquet", "results/shards/site/clips/manifest.json")
     command, environment = by_hand(tree)
     environment["MASTER_ADDR"] = "127.0.0.1"  # the pretended nodes have no address of their own
     srun = ["srun", "--partition=cpu", "--nodes=2", "--ntasks-per-node=1", "--mem=4000", "--time=5"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from lib.runs import running, slurm
 from lib.runs.attempts import records
 from tests.lib.training.toy import equal
 from tests.slurm.cases import folder_of, has_step, model, on_slurm, wait_until
-from tests.workflow.test_own_task import Copy
+from tests.workflow.test_own_task import CELL, Copy, laid
 
 pytestmark = pytest.mark.slow
 
@@ -34,24 +33,15 @@ def program(tree: Copy, *words: str, **more: str) -> subprocess.CompletedProcess
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """A tree with a training on this machine that nothing interrupts."""
-    tree = Copy(tmp_path_factory.mktemp("local") / "project")
-    tree.run("--", model("shows"))
-    return tree
-
-
-@pytest.fixture(scope="module")
-def reference(local: Copy) -> dict[str, Any]:
-    return load_file(local.cell / "model.weights")
+def reference(trained_once: Path) -> dict[str, Any]:
+    """The weights of a training on this machine that nothing interrupted."""
+    return load_file(trained_once / "results" / CELL / "model.weights")
 
 
 @pytest.fixture
-def killed(profiles: Path, local: Copy, tmp_path: Path) -> tuple[Copy, list[str]]:
+def killed(profiles: Path, trained_once: Path, tmp_path: Path) -> tuple[Copy, list[str]]:
     """A tree whose driver was killed while two cells are trained, and the numbers of their jobs."""
-    tree = on_slurm(tmp_path / "project", profiles, CELLS, pause_s=0.05)
-    for name in ("results", ".snakemake"):  # all that comes before the trainings
-        shutil.copytree(local.folder / name, tree.folder / name, dirs_exist_ok=True)
+    tree = laid(on_slurm(tmp_path / "project", profiles, CELLS, pause_s=0.05), trained_once)
     driver = tree.start("--", *map(model, CELLS))
     for cell in CELLS:
         wait_until(lambda cell=cell: has_step(tree, cell, 50), f"step 50 of {cell}")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.slurm.cases import has_step, model, on_slurm, wait_until
-from tests.workflow.test_own_task import Copy
+from tests.workflow.test_own_task import Copy, untrained
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +23,8 @@ def told(tree: Copy, *words: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def test_a_training_that_runs_and_is_cancelled(profiles: Path, tmp_path: Path) -> None:
-    tree = on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0.1)
+def test_a_training_that_runs_and_is_cancelled(profiles: Path, trained_once: Path, tmp_path: Path) -> None:
+    tree = untrained(on_slurm(tmp_path / "project", profiles, {"shows": "small"}, pause_s=0.1), trained_once)
     with open(tmp_path / "driver.log", "w") as log:
         driver = subprocess.Popen(
             tree.command("--retries", "1", "--", model("shows")),

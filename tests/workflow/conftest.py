@@ -102,19 +102,28 @@ class Tree:
         return {path.removeprefix("results/") for path in re.findall(r" --output (\S+)", done.stdout + done.stderr)}
 
 
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills, once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / f"{name}.done").exists():
+            shutil.rmtree(shared / name, ignore_errors=True)  # of a try that failed in another process
+            make(shared / name)
+            (shared / f"{name}.done").touch()
+    return shared / name
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Tree:
     """The tiny study run to its end, once for all test processes; tests only look at it (they take `tree` to change it)."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    tree = Tree(shared / "finished", copy.deepcopy(TINY))
-    with open(shared / "finished.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "finished.done").exists():
-            tree.folder.mkdir(exist_ok=True)
-            tree.snakemake()
-            (shared / "finished.done").touch()
-    return tree
+
+    def run(folder: Path) -> None:
+        folder.mkdir()
+        Tree(folder, copy.deepcopy(TINY)).snakemake()
+
+    return Tree(once(tmp_path_factory, worker_id, "finished", run), copy.deepcopy(TINY))
 
 
 @pytest.fixture
@@ -140,22 +149,18 @@ def fresh(tmp_path: Path) -> Callable[[dict[str, Any]], Tree]:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A copy of the project in which the embedded demo ran to its end, once for all test processes; tests may add files."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    folder = shared / "demo"
-    with open(shared / "demo.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "demo.done").exists():
-            copy_project(folder)
-            environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
-            environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"}
-            environment |= {"PYTHONPATH": str(folder)}
-            command = [sys.executable, "-m", "snakemake", "-c2"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment, cwd=folder)
-            assert done.returncode == 0, done.stderr[-6000:]
-            shutil.copytree(folder / "results/leaderboards", shared / "demo-boards")
-            (shared / "demo.done").touch()
-    return folder
+
+    def run(folder: Path) -> None:
+        copy_project(folder)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
+        environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"}
+        environment |= {"PYTHONPATH": str(folder)}
+        command = [sys.executable, "-m", "snakemake", "-c2"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment, cwd=folder)
+        assert done.returncode == 0, done.stderr[-6000:]
+        shutil.copytree(folder / "results/leaderboards", folder.parent / "demo-boards")
+
+    return once(tmp_path_factory, worker_id, "demo", run)
 
 
 @pytest.fixture(scope="session")

@@ -42,9 +42,9 @@ def stored(tree: Tree, name: str, chunks: int) -> dict[str, np.ndarray]:
     return found
 
 
-def test_features_from_one_chunk_and_from_four_and_made_twice(fresh: Callable[[dict[str, Any]], Tree]) -> None:
+def test_features_from_one_chunk_and_from_two_and_made_twice(fresh: Callable[[dict[str, Any]], Tree]) -> None:
     tree = chunked(fresh({"featuresets": FEATURESETS}), 1)
-    wanted = {chunks: [file for name in FEATURESETS for file in files(name, chunks)] for chunks in (1, 4)}
+    wanted = {chunks: [file for name in FEATURESETS for file in files(name, chunks)] for chunks in (1, 2)}
     tree.snakemake("--", *wanted[1])
     one = {name: stored(tree, name, 1) for name in FEATURESETS}
     _right(tree, one)
@@ -56,11 +56,11 @@ def test_features_from_one_chunk_and_from_four_and_made_twice(fresh: Callable[[d
     tree.snakemake("--", *wanted[1])
     assert again.read_bytes() == before, "the same bytes twice"
 
-    four = chunked(tree, 4)
-    four.snakemake("--", *wanted[4])
+    two = chunked(tree, 2)
+    two.snakemake("--", *wanted[2])
     for name in FEATURESETS:
-        found = stored(four, name, 4)
-        assert found.keys() == one[name].keys() and len(read_index([four.folder / file for file in files(name, 4)]))
+        found = stored(two, name, 2)
+        assert found.keys() == one[name].keys() and len(read_index([two.folder / file for file in files(name, 2)]))
         assert all(found[unit].tobytes() == one[name][unit].tobytes() for unit in found), name
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from lib.files import read_json
 from lib.runs import finished, ownership, running
-from tests.workflow.test_own_task import TARGET, Copy, again, by_hand, trained
+from tests.workflow.test_own_task import TARGET, Copy, again, by_hand, trained, trained_once
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["trained"]
+__all__ = ["trained", "trained_once"]
 
 
 def resumed(tree: Copy, *words: str) -> str:

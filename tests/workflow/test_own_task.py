@@ -25,7 +25,7 @@ from lib.files import read_json
 from lib.training.preemption import PREEMPTED
 from tests.conftest import PROJECT
 from tests.lib.training.toy import equal
-from tests.workflow.conftest import copy_project
+from tests.workflow.conftest import copy_project, once
 from tests.workflow.test_readme import block
 
 pytestmark = pytest.mark.slow
@@ -38,6 +38,10 @@ def study() -> dict[str, Any]:
     """The recipe's study: one arm of small clips of the world, one variant of the task and its floor, one board."""
     running = {"device": "cpu", "workers": 0, "loggers": {"log_every": 2}}
     return yaml.safe_load(block("A task", "yaml")) | {"running": running}
+
+
+CELL = "train/site/shows/seed=0"
+TARGET = f"results/{CELL}/model.json"
 
 
 class Copy:
@@ -90,7 +94,7 @@ class Copy:
 
     @property
     def cell(self) -> Path:
-        return self.folder / "results/train/site/shows/seed=0"
+        return self.folder / "results" / CELL
 
     def log(self) -> str:
         path = self.folder / "results/logs/train/site/shows/seed=0.log"
@@ -104,15 +108,29 @@ class Copy:
             time.sleep(0.02)
 
 
-TARGET = "results/train/site/shows/seed=0/model.json"
+def laid(tree: Copy, source: Path) -> Copy:
+    """A copy of the project with what ran in another one, its dates kept."""
+    for name in ("results", ".snakemake"):
+        shutil.copytree(source / name, tree.folder / name, dirs_exist_ok=True)
+    return tree
+
+
+def untrained(tree: Copy, source: Path) -> Copy:
+    """The same with all that comes before the training."""
+    shutil.rmtree(laid(tree, source).cell.parent)
+    return tree
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Where a training ran that nothing interrupted, once for all test processes; tests only copy it."""
+    return once(tmp_path_factory, worker_id, "own", lambda folder: Copy(folder).run("--", TARGET))
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """A training that nothing interrupts."""
-    tree = Copy(tmp_path_factory.mktemp("own") / "project")
-    tree.run("--", TARGET)
-    return tree
+def trained(trained_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A copy of that training for the tests of one file."""
+    return laid(Copy(tmp_path_factory.mktemp("own") / "project"), trained_once)
 
 
 def test_the_board_says_what_the_network_is_worth(trained: Copy) -> None:
@@ -138,9 +156,7 @@ def test_the_board_says_what_the_network_is_worth(trained: Copy) -> None:
 
 
 def test_a_network_is_added_as_the_readme_says(trained: Copy, tmp_path: Path) -> None:
-    tree = Copy(tmp_path / "project")
-    shutil.copytree(trained.folder / "results", tree.folder / "results", dirs_exist_ok=True)
-    shutil.copytree(trained.folder / ".snakemake", tree.folder / ".snakemake", dirs_exist_ok=True)
+    tree = laid(Copy(tmp_path / "project"), trained.folder)
     (tree.folder / "lib/models/pooled.py").write_text(block("A model", "python"))
     line = '"pooled": "lib.models.pooled"'
     assert f"`{line[:8]}" in RECIPES and 'Literal["recurrent", "pooled"]' in RECIPES
@@ -158,11 +174,7 @@ def test_a_network_is_added_as_the_readme_says(trained: Copy, tmp_path: Path) ->
 
 def again(trained: Copy, folder: Path) -> Copy:
     """The same tree without its training: only that is made again."""
-    tree = Copy(folder)
-    shutil.copytree(trained.folder / "results", tree.folder / "results", dirs_exist_ok=True)
-    shutil.copytree(trained.folder / ".snakemake", tree.folder / ".snakemake", dirs_exist_ok=True)
-    shutil.rmtree(tree.cell.parent)
-    return tree
+    return untrained(Copy(folder), trained.folder)
 
 
 def test_it_learns_and_says_what_it_is(trained: Copy) -> None:
