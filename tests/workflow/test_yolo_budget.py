@@ -17,7 +17,7 @@ from lib.files import read_json
 from lib.models.loading import load_checkpoint
 from lib.runs.attempts import records
 from tests.lib.training.toy import equal
-from tests.workflow.conftest import TINY, copy_project
+from tests.workflow.conftest import TINY, copy_project, once
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +26,10 @@ ROUNDS, EACH = 4, 15
 
 
 class Limited:
-    """A copy of the project with one YOLO training, whose rule and steps a test may change."""
+    """A copy of the project with one YOLO training, whose rule and steps a test may change; made where none stands."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = copy_project(folder)
+        self.folder = folder if folder.exists() else copy_project(folder)
         study = copy.deepcopy(TINY)
         study["training"]["budget"] = {"iterations": ROUNDS * EACH, "evaluations": ROUNDS}
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
@@ -78,12 +78,15 @@ def check(tree: Limited, reference: Limited) -> None:
     assert tree.card["fingerprint"] == reference.card["fingerprint"]
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Limited:
-    tree = Limited(tmp_path_factory.mktemp("local") / "project")
-    done = tree.run("-c1")
-    assert done.returncode == 0, done.stderr[-5000:]
-    return tree
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Limited:
+    """Without a limit, once for all test processes."""
+
+    def train(folder: Path) -> None:
+        done = Limited(folder).run("-c1")
+        assert done.returncode == 0, done.stderr[-5000:]
+
+    return Limited(once(tmp_path_factory, worker_id, "unlimited", train))
 
 
 def test_it_leaves_in_time_and_retries_go_on(reference: Limited, tmp_path: Path) -> None:
