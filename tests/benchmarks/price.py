@@ -54,6 +54,7 @@ def study(number: int, *, tracks_only: bool) -> dict[str, Any]:
     made["training"]["budget"]["iterations"] = iterations
     if tracks_only:
         made = {key: made[key] for key in TRACKS_ONLY}
+        source["videos"] = {"test": source["videos"]["test"] // 2}
         made["detectors"] = {"truth": {"kind": "truth"}}
         made["boards"] = {"followed": {**made["boards"]["followed"], "detectors": ["truth"]}}
     return made

@@ -109,9 +109,9 @@ class Copy:
 
 
 def laid(tree: Copy, source: Path) -> Copy:
-    """A copy of the project with what ran in another one, its dates kept."""
+    """A copy of the project with what ran in another one, its dates and links kept."""
     for name in ("results", ".snakemake"):
-        shutil.copytree(source / name, tree.folder / name, dirs_exist_ok=True)
+        shutil.copytree(source / name, tree.folder / name, symlinks=True, dirs_exist_ok=True)
     return tree
 
 
